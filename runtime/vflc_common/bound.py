@@ -6,9 +6,17 @@ from typing import Literal
 
 from msgspec import Struct
 
-BoundKind = Literal["nothing", "rows", "code", "epsilon", "all"]
-LEAST_FIRST: tuple[BoundKind, ...] = ("nothing", "rows", "epsilon", "code", "all")
+BoundKind = Literal["nothing", "rows", "counts", "code", "epsilon", "all"]
+LEAST_FIRST: tuple[BoundKind, ...] = ("nothing", "rows", "counts", "epsilon", "code", "all")
 """From the least that may be learned to the most."""
+
+
+_WORDS = {
+    "nothing": "nothing",
+    "all": "all",
+    "rows": "which rows are common",
+    "counts": "which rows are common, and which are one key's",
+}
 
 
 class Bound(Struct, frozen=True):
@@ -18,7 +26,8 @@ class Bound(Struct, frozen=True):
         kind: `nothing`: no message depends on the column. `code`: all messages depend on it through
             its codes alone, the ids or classes that its encoders make. `epsilon`: all that depends
             on it passed a mechanism with a proof. `all`: take it that the column is learned. `rows`: of a
-            key, which rows are common, their order, and what the method of alignment tells besides.
+            key, which rows are common, their order, and what the method of alignment tells besides; `counts`:
+            how many rows each common key has, too, so which of them are one user's.
         bits: of `code`, the most bits a row; None where a row may have any number of ids.
         epsilon, delta: of `epsilon`, added up over the mechanisms; `epsilon` is None where only the
             run knows it.
@@ -36,7 +45,7 @@ class Bound(Struct, frozen=True):
         if self.kind == "epsilon":
             epsilon = "the ε that the run reports" if self.epsilon is None else f"ε = {self.epsilon:g}"
             return epsilon + (f", δ = {self.delta:g}" if self.delta else "")
-        return {"nothing": "nothing", "all": "all", "rows": "which rows are common"}[self.kind]
+        return _WORDS[self.kind]
 
     def of(self, column: str) -> str:
         """What is learned of a column at most, as the end of a sentence."""
@@ -44,7 +53,7 @@ class Bound(Struct, frozen=True):
             return f"the code of {column}{self._bits}"
         if self.kind == "epsilon":
             return f"{column} within {self}"
-        return str(self) if self.kind == "rows" else f"{self} of {column}"
+        return str(self) if self.kind in ("rows", "counts") else f"{self} of {column}"
 
     @property
     def _bits(self) -> str:

@@ -15,6 +15,10 @@ HASHES = 16384
 """Hashes a message."""
 
 
+COUNTS = 65_536
+"""Numbers of rows a message."""
+
+
 class Control(Struct, frozen=True):
     """What one kind of control message holds, when it is told, and how many bytes it has at most."""
 
@@ -60,6 +64,14 @@ ALIGN_RESPONSE = Control(
 )
 ALIGN_COUNT = Control("align.count", 8, "the number of common keys", _ALIGN)
 ALIGN_COMMON = Control("align.common", HASH * HASHES, "the common keys, salted and hashed", _ALIGN)
+
+ALIGN_ROWS = Control(
+    "align.rows", 4 * COUNTS, "how many of the sender's rows each common key has, in their order", _ALIGN
+)
+ALIGN_PRESENT = Control(
+    "align.present", 16, "how many keys there are, how many of them the party has that may lack rows", _ALIGN
+)
+ALIGN_WHICH = Control("align.which", 8192, "which of the common keys that party has, a bit each", _ALIGN)
 
 ALWAYS = (HELLO, READY, SAVED, STOP, DONE)
 """What all places tell each other."""

@@ -11,6 +11,16 @@ def key_json(names: Sequence[str]) -> str | list[str] | None:
     return names[0] if len(names) == 1 else list(names) or None
 
 
+def has_many(party: Mapping[str, Any]) -> bool:
+    """Whether a party's table has many rows a key, beside which others have one."""
+    return party.get("rows_per_key") == "many"
+
+
+def may_lack(party: Mapping[str, Any]) -> bool:
+    """Whether a party may lack rows that others have."""
+    return bool(party.get("missing"))
+
+
 def key_columns(party: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of a party's key columns, as its table calls them; none where it has no table."""
     key = party.get("key")

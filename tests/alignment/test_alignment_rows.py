@@ -9,7 +9,7 @@ from vflc_common.control import HASH, POINT, Control
 from vflc_runtime.alignment import hub, points
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.data.align import open_tables
-from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.dataset import CommonRows, Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Aligning
 
@@ -134,8 +134,9 @@ def test_a_data_set_is_that_of_the_local_run_to_the_bit():
     positions = together("hash", texts).results
     for party in keys:
         rows = pa.array(positions[party]).to_numpy()
+        agreed = CommonRows(rows)
         own = Dataset.load(
-            encoders[party], {party: tables[party]}, training=training, agree=lambda _, rows=rows: rows
+            encoders[party], {party: tables[party]}, training=training, agree=lambda _, found=agreed: found
         )
         assert own.keys == local.keys and own.rows == local.rows == 4
         assert own.inputs[f"{party}.v"].tobytes() == local.inputs[f"{party}.v"].tobytes()

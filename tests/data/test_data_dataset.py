@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vflc_runtime.data import dataset as module
 from vflc_runtime.data.batches import Order, split
-from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.dataset import CommonRows, Dataset
 from vflc_runtime.data.generate import generate
 from vflc_runtime.errors import Failure
 
@@ -367,7 +367,9 @@ def test_columns_in_several_queries_are_those_of_one(count, monkeypatch):
         assert data.inputs[f"a.x{i}"][:, 0].tolist() == table[f"x{i}"].take(pa.array(kept)).to_pylist()
         assert (data.inputs[f"a.x{i}"] == data.inputs[f"b.x{i}"]).all()
     alone = {"parties": {"a": spec["parties"]["a"]}}
-    chosen = Dataset.load(alone, {"a": table}, agree=lambda keys: np.array([5, 2, 9]), precision="float64")
+    chosen = Dataset.load(
+        alone, {"a": table}, agree=lambda keys: CommonRows(np.array([5, 2, 9])), precision="float64"
+    )
     order = sorted(range(rows), key=lambda i: str(keys[i]))
     for i in range(count):
         assert chosen.inputs[f"a.x{i}"][:, 0].tolist() == [

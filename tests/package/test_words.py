@@ -153,7 +153,8 @@ def test_columns_of_an_expression() -> None:
 
 def test_bounds_from_the_least_to_the_most() -> None:
     words = [str(Bound(kind, 3.0, 2.0)) for kind in LEAST_FIRST]
-    assert words == ["nothing", "which rows are common", "ε = 2", "its code (3 bits a row)", "all"]
+    assert words[2] == "which rows are common, and which are one key's"
+    assert words == ["nothing", "which rows are common", words[2], "ε = 2", "its code (3 bits a row)", "all"]
 
 
 # --- mechanisms -------------------------------------------------------------------------------------------

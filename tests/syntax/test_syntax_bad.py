@@ -132,6 +132,10 @@ def test_each_mistake_is_reported_and_the_rest_is_kept() -> None:
         ("key shop.id  # the till's", 'key "shop.id"'),
         ("feature Age int", "feature Age: int -> standardize"),
         ("key A, User ID", "key COLUMN, COLUMN"),
+        ("key A  rows per kee many", "rows per key one"),
+        ("key A  rows many", "rows per key one"),
+        ("key A  rows per key lots", "or `rows per key many`"),
+        ("key A  missing rows allowed", "missing party allowed"),
     ],
 )
 def test_a_name_of_several_words_is_shown_in_quotes(column: str, help: str) -> None:

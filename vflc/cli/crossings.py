@@ -38,7 +38,8 @@ def crossing(manifest: Mapping[str, Any], width: int) -> str:
         blocks.setdefault((edge["from"], edge["to"], _phase(edge)), []).append(edge)
     lines = ["What crosses"] if blocks else ["Nothing crosses"]
     for (source, target, phase), edges in blocks.items():
-        lines += ["", *broken(f"{source} → {target}, {phase}: {_total(edges, unit)}", width)]
+        row = "key of a batch" if {source, target} & {*manifest.get("once", ())} else "row"
+        lines += ["", *broken(f"{source} → {target}, {phase}: {_total(edges, unit, row)}", width)]
         for depended, groups in groupby(_alike(edges, known), key=_columns):
             rows = [_row(group, unit, known) for group in groups]
             lines += [*aligned(rows, width, {2}), *broken(f"depends on {depends(depended)}", width, "    ")]
@@ -76,9 +77,9 @@ def _phase(edge: EdgeJson) -> str:
     return f"{edge['phase']}{only}"
 
 
-def _total(edges: Sequence[EdgeJson], unit: str) -> str:
+def _total(edges: Sequence[EdgeJson], unit: str, each: str) -> str:
     row, step = (sum(edge[key] or 0 for edge in edges) for key in ("bytes_per_row", "bytes_per_step"))
-    parts = [f"{row:,} bytes a row"] * bool(row) + [f"{step:,} bytes a {unit}"] * bool(step)
+    parts = [f"{row:,} bytes a {each}"] * bool(row) + [f"{step:,} bytes a {unit}"] * bool(step)
     open_ended = any(edge.get("sized_by") for edge in edges) or not parts
     return " and ".join([*parts, *["size depends on the data"] * open_ended])
 

@@ -42,9 +42,11 @@ def show(screen: Console, table: Table) -> None:
 
 def alignment(report: Mapping[str, Any]) -> Table:
     """Rows that each party's table has, those that all parties have, and those left out."""
-    table = _table("Rows with a common key", "party", "rows", "kept", "dropped")
+    counted = ["rows", "kept", "dropped"]
+    counted += ["missing"] * any("missing" in counts for counts in report["parties"].values())
+    table = _table("Rows with a common key", "party", *counted)
     for party, counts in report["parties"].items():
-        table.add_row(party, *(f"{counts[name]:,}" for name in ("rows", "kept", "dropped")))
+        table.add_row(party, *(f"{counts.get(name, 0):,}" for name in counted))
     return table
 
 

@@ -25,7 +25,7 @@ from vflc.ir.types import BATCH, TensorType
 from vflc.ops import OPS
 from vflc.ops.mechanisms import MECHANISMS
 from vflc.ops.reading import rows_read
-from vflc.ops.source import COLUMNS, INPUTS
+from vflc.ops.source import FED, INPUTS
 
 
 def plan(model: Scheduled, schedule: PlaceSchedule, precision: str, files: dict[str, str]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def plan(model: Scheduled, schedule: PlaceSchedule, precision: str, files: dict[
         "place": place,
         "precision": precision,
         "tables": _tables(model, place),
-        "inputs": [_input(model, node) for node in used.values() if node.op in COLUMNS],
+        "inputs": [_input(model, node) for node in used.values() if node.op in FED],
         "weights": [entry for node in weights for entry in _weights(node)],
         "arrays": [_array(node) for node in weights],
         "randoms": [{"id": n.id, "shape": shape_of(n.type)} for n in used.values() if n.op == "random"],
@@ -134,7 +134,9 @@ def _input(model: Scheduled, node: Node) -> dict[str, Any]:
     }
     if node.type.row_size is None and only_summed(model, node.id):
         entry["trimmed"] = True
-    return entry if node.op == "feature" else {**entry, "label": True}
+    if node.op == "present":
+        entry["present"] = True
+    return entry if node.op in ("feature", "present") else {**entry, "label": True}
 
 
 def _weights(node: Node) -> list[dict[str, Any]]:
@@ -354,6 +356,7 @@ def _train(model: Scheduled) -> dict[str, Any]:
         "checkpoint_steps": train.checkpoint_steps,
         **({"secret_start": True} if train.secret_start else {}),
         **({"held_out": asdict(train.held_out)} if train.held_out is not None else {}),
+        **({"drop": dict(train.drop)} if train.drop else {}),
     }
 
 
@@ -375,7 +378,9 @@ def encoders(model: Placed, place: str, graphs: Iterable[Graph]) -> dict[str, An
         raw = [c for c in party.columns if c.name in read and c not in kept]
         entries = [_column(c) for c in kept]
         entries += [_column(replace(c, kind="column")) for c in raw]
-        parties[name] = {"key": key_json(party.key), "columns": entries, "where": where(party.span)}
+        many: dict[str, Any] = {"rows_per_key": "many"} if party.many else {}
+        many |= {"missing": True} if party.missing else {}
+        parties[name] = {"key": key_json(party.key), **many, "columns": entries, "where": where(party.span)}
     return {"parties": parties}
 
 

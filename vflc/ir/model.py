@@ -62,7 +62,9 @@ class PartyInfo(Struct, frozen=True, dict=True):
     """A party: its key, of one column or several, and its columns in the order of the spec; a hub has none.
 
     `span` is where the key is named, or the party where it has none; `named` is the party's name.
-    A `population` is many small parties of one shape, each the rows of one key.
+    A `population` is many small parties of one shape, each the rows of one key. Of a party with `many` rows
+    a key, others that have one take part in each.
+    Rows that one with `missing` lacks are trained on and predicted with learned defaults in its place.
     """
 
     name: str
@@ -71,6 +73,8 @@ class PartyInfo(Struct, frozen=True, dict=True):
     span: Span
     named: Span
     population: bool = False
+    many: bool = False
+    missing: bool = False
 
     def column(self, name: str) -> ColumnInfo | None:
         return self._by_name.get(name)
@@ -173,7 +177,8 @@ class TrainConfig(Struct, frozen=True):
     are, where the seed does not. A checkpoint is written every `checkpoint_steps` steps. `monitor` names a
     metric of the validation rows. With `secret_start` each place draws its initial weights for itself, where
     otherwise they follow from the seed. `push_down` lets the compiler find the split of what has no place.
-    `frozen` are patterns over names of weights that training leaves as they are.
+    `frozen` are patterns over names of weights that training leaves as they are. `drop` are shares of the
+    training rows, by party, in which its learned defaults stand in.
     """
 
     batch: int = 128
@@ -193,6 +198,7 @@ class TrainConfig(Struct, frozen=True):
     clip_value: float | None = None
     push_down: bool = True
     frozen: tuple[tuple[str, Span], ...] = ()
+    drop: Mapping[str, float] = {}
 
 
 class Reconstruction(Struct, frozen=True):

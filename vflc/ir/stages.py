@@ -148,10 +148,14 @@ class Disclosed(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Partitioned(Optimized, frozen=True, kw_only=True, eq=False):
-    """Everything that crosses between places, and the messages that it travels in."""
+    """Everything that crosses between places, and the messages that it travels in.
+
+    `once` are the places that compute once for each key of a batch, where another has many rows a key.
+    """
 
     edges: tuple[Edge, ...]
     messages: tuple[Message, ...]
+    once: tuple[str, ...] = ()
     disclosed: Disclosed = Disclosed()
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 COLUMNS = frozenset({"feature", "label", "example_weight", "group"})
 """Inputs that a run feeds from columns of a party's table."""
-INPUTS = COLUMNS | {"weight", "random", "drawn"} | STEPS
+FED = COLUMNS | {"present"}
+"""Inputs that a run feeds for each row of a batch."""
+INPUTS = FED | {"weight", "random", "drawn"} | STEPS
 """Ops without a lowering: values that come from outside the emitted graphs."""
 
 
@@ -81,6 +83,12 @@ register(
 )
 register(Op("feature", "A feature column of a party, encoded: ids [B], many ids [B, n], or a number [B, 1].",
             infer_input, fed, fed, fed))  # fmt: skip
+register(
+    Op(
+        "present", "Whether a party has a row: 1 or 0, [B, 1]; alignment tells.", infer_input, fed, fed, fed,
+        bounds=ValueRange(0, 1),
+    )
+)  # fmt: skip
 register(Op("label", "A label column of a party, encoded.", infer_input, fed, fed, fed))
 register(
     Op(

@@ -19,7 +19,9 @@ from vflc.ir.model import Edge, Message
 from vflc.ir.stages import Optimized, Partitioned
 from vflc.passes.edge_names import edge_names
 from vflc.passes.levels import levels
+from vflc.passes.once import once
 from vflc.passes.properties import CUT, GRAPH, PLACED, UPDATED
+from vflc.passes.stand_in import check_alone
 
 
 class Crossing(Struct, frozen=True):
@@ -55,7 +57,10 @@ class Cut:
             name = names[node_id] if len(targets[node_id]) == 1 else f"{names[node_id]}->{target}"
             of = node.attrs.get("of")
             edges.append(Edge(name, node_id, node.place, target, node.phase, tuple(programs), of))
-        return Partitioned.of(model, edges=tuple(edges), messages=_messages(model, edges, crossing_in))
+        messages = _messages(model, edges, crossing_in)
+        places = once(model, edges)
+        check_alone(model, places, collector)
+        return Partitioned.of(model, edges=tuple(edges), messages=messages, once=places)
 
 
 def crossings(model: Optimized, program: Program) -> list[Crossing]:

@@ -22,6 +22,7 @@ from vflc.passes.protect.passes import ProtectGradients, ProtectValues, ProtectW
 from vflc.passes.prune import Prune
 from vflc.passes.push_down.push_down import PushDown
 from vflc.passes.simplify import Simplify
+from vflc.passes.stand_in import StandIn
 
 M = TypeVar("M", bound=Lowered)
 
@@ -130,6 +131,7 @@ def analysis(
         *((PushDown(),) if push_down and not unsplit else ()),
         Placement(unsplit),
         *((FuseTables(),) if fuse else ()),
+        *(() if unsplit else (StandIn(),)),
         *((ProtectValues(),) if guarded else ()),
         Modes(),
         Differentiate(),

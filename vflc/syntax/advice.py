@@ -16,6 +16,9 @@ _BLOCK = "block NAME(parameters) { …  return … }"
 _FORMS = {
     "USE": "use library.{Block} or use \"file.vfl\".{Block}",
     "PARTY": "party NAME { key COLUMN  feature NAME: TYPE -> … }",
+    "MISSING": "missing party allowed",
+    "DROP": "drop PARTY 0.2",
+    "ROWS": "rows per key one, or rows per key many",
     "KEY": "key COLUMN, or key COLUMN, COLUMN where several make it",
     "COLUMN": "feature Age: int -> standardize, or label old = Age > 60",
     "BLOCK": f"{_BLOCK}, or block NAME = onnx(\"FILE.onnx\")",
@@ -105,6 +108,8 @@ def _in_quotes(scan: Scan, start: int, index: int) -> str | None:
 
 
 def _in_settings(found: Token, previous: Token) -> str | None:
+    if previous.type == "DROP":
+        return f"the syntax is: {_FORMS['DROP']}"
     if found.type in ("EQUAL", "COLON"):
         return f"write a setting without `{found}`: `{previous} 128`"
     if found.type == "RBRACE":

@@ -38,6 +38,18 @@ class _Key(Struct, frozen=True):
     span: Span
 
 
+class _Many(Struct, frozen=True):
+    """`rows per key many`; `name` is the last word, with the span of all."""
+
+    name: tree.Name
+
+
+class _Missing(Struct, frozen=True):
+    """`missing party allowed`."""
+
+    span: Span
+
+
 class _Alias(Struct, frozen=True):
     """`as NAME`, after a column's type."""
 
@@ -81,11 +93,36 @@ class Builder(Expressions):
             )
         columns = tuple(part for part in parts if isinstance(part, tree.Column))
         names = keys[0].names if keys else ()
-        return tree.Party(self._name(parts[1]), parts[0] == "population", names, columns, self._over(parts))
+        many = [part.name for part in parts if isinstance(part, _Many)]
+        for repeated in many[1:]:
+            said = f"party `{parts[1]}` says twice how many rows a key has"
+            self._slip("VFL0015", said, repeated.span, "say it once", RelatedSpan(many[0].span, "first here"))
+        return tree.Party(
+            self._name(parts[1]),
+            parts[0] == "population",
+            names,
+            many[0] if many else None,
+            next((part.span for part in parts if isinstance(part, _Missing)), None),
+            columns,
+            self._over(parts),
+        )
 
     def key(self, parts: list[Any]) -> _Key:
         named = [part for part in parts[1:] if part.type != "COMMA"]
         return _Key(tuple(map(self._column_name, named)), self._over(parts))
+
+    def many(self, parts: list[Any]) -> _Many:
+        due = (["per"], ["key"], ["one", "many"])
+        for wrong in [word for word, words in zip(parts[1:], due, strict=True) if word not in words][:1]:
+            help = "write `rows per key one` or `rows per key many`"
+            self._slip("VFL0001", f"unexpected `{wrong}` after `rows`", self._at(wrong), help)
+        return _Many(tree.Name(str(parts[3]), self._over(parts)))
+
+    def missing(self, parts: list[Any]) -> _Missing:
+        for wrong in [w for w, due in zip(parts[1:], ("party", "allowed"), strict=True) if w != due][:1]:
+            help = "write `missing party allowed`"
+            self._slip("VFL0001", f"unexpected `{wrong}` after `missing`", self._at(wrong), help)
+        return _Missing(self._over(parts))
 
     def column(self, parts: list[Any]) -> _Leaf | Dropped:
         kind, called = str(parts[0]), self._column_name(parts[1])
@@ -230,6 +267,8 @@ class Builder(Expressions):
 
     def setting(self, parts: list[Any]) -> _Leaf | Dropped:
         values = tuple(p for p in parts[1:] if not isinstance(p, Token | tree.Pattern))
+        if parts[0].type == "DROP":
+            values = (tree.Ref(str(parts[1]), self._at(parts[1])), *values)
         patterns = tuple(part for part in parts if isinstance(part, tree.Pattern))
         condition = any(isinstance(part, Token) and part.type == "WHERE" for part in parts)
         node = tree.Setting(self._name(parts[0]), values, patterns, self._over(parts), condition)

@@ -194,6 +194,12 @@ class _Formatter:
         if party.key:
             key = Line(f"key {', '.join(written(name.text) for name in party.key)}", STEP)
             slots.append(LayoutSlot(party.key[0].span.start, party.key[-1].span.end, lambda: [key]))
+        if party.many is not None:
+            many = Line(f"rows per key {party.many.text}", STEP)
+            slots.append(LayoutSlot(party.many.span.start, party.many.span.end, lambda: [many]))
+        if party.missing is not None:
+            missing = Line("missing party allowed", STEP)
+            slots.append(LayoutSlot(party.missing.start, party.missing.end, lambda: [missing]))
         for run in self._runs(party.columns):
             columns = [party.columns[index] for index in run]
             typed = [column for column in columns if column.type is not None]
@@ -258,7 +264,7 @@ class _Formatter:
             setting = row[0]
             lines = [Line(f"{setting.name.text:<{pad}} {'where ' * setting.condition}", STEP)]
             for index, value in enumerate(setting.values):
-                lines[-1].text += ", " if index else ""
+                lines[-1].text += _between(setting) if index else ""
                 lines = join(lines, self.layout.lay(value, STEP, STEP + len(lines[-1].text)))
             lines[-1].text += _patterns(setting)
             return lines
@@ -266,7 +272,7 @@ class _Formatter:
         return draw
 
     def _setting(self, setting: tree.Setting) -> str:
-        values = ", ".join(self.layout.flat(value) for value in setting.values)
+        values = _between(setting).join(self.layout.flat(value) for value in setting.values)
         return f"{setting.name.text} {'where ' * setting.condition}{values}{_patterns(setting)}"
 
     def _release(self, node: tree.ReleaseStatement) -> list[Line]:
@@ -335,6 +341,11 @@ def _type(column: tree.Column) -> str:
     """The type, and after it the name in the spec where the table has another."""
     assert column.type is not None, "a computed column has no type"
     return column.type.text + (f" as {column.name.text}" if column.table is not None else "")
+
+
+def _between(setting: tree.Setting) -> str:
+    """What stands between the values of a setting: `drop alice 0.2` has a party before its share."""
+    return " " if setting.name.text == "drop" else ", "
 
 
 def _patterns(setting: tree.Setting) -> str:

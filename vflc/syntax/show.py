@@ -78,7 +78,9 @@ def _item(item: tree.Item, places: bool) -> Iterator[str]:
         case tree.Party():
             kind = "population" if item.population else "party"
             key = f" key {', '.join(written(name.text) for name in item.key)}" if item.key else ""
-            yield line(f"{kind} {item.name.text}{key}", item.span)
+            rows = f" rows per key {item.many.text}" if item.many else ""
+            missing = " missing party allowed" if item.missing else ""
+            yield line(f"{kind} {item.name.text}{key}{rows}{missing}", item.span)
             yield from (line(_column(column), column.span, 1) for column in item.columns)
         case tree.Block():
             yield line(f"block {item.name.text}{_parameters(item.parameters)}", item.span)

@@ -28,7 +28,10 @@ _TOP = {
     "predict": "PREDICT", "objective": "OBJECTIVE", "train": "TRAIN", "schedule": "SCHEDULE",
     "release": "RELEASE", "protect": "PROTECT", "accept": "ACCEPT", "global": "SCOPE", "local": "SCOPE",
 }  # fmt: skip
-_COLUMNS = {"key": "KEY", **dict.fromkeys(("feature", "column", "label", "weight"), "COLUMN")}
+_COLUMNS = {
+    "key": "KEY", "rows": "ROWS", "missing": "MISSING",
+    **dict.fromkeys(("feature", "column", "label", "weight"), "COLUMN"),
+}  # fmt: skip
 _SCOPES = {"global": "SCOPE", "local": "SCOPE"}
 
 KEYWORDS: dict[str, dict[str, str]] = {
@@ -36,7 +39,7 @@ KEYWORDS: dict[str, dict[str, str]] = {
     "party": _COLUMNS,
     "block": {"return": "RETURN", **_SCOPES},
     "bindings": _SCOPES,
-    "settings": {"freeze": "FREEZE"},
+    "settings": {"freeze": "FREEZE", "drop": "DROP"},
     "release": {},
 }
 """Words that start a statement, by the kind of body they stand in, with their terminals."""
@@ -49,7 +52,10 @@ _HEADS = {
 _INFIX = {"at": "AT", "of": "OF", "for": "FOR", "in": "IN", "if": "IF", "and": "AND", "or": "OR"}
 _OF_PROTECT = {"on": "ON", "to": "TO", "with": "WITH", "because": "BECAUSE"}
 _ALWAYS = {"not": "NOT", "true": "TRUE", "false": "FALSE"}
-NAMED_NEXT = {"USE", "PARTY", "KEY", "COLUMN", "AS", "BLOCK", "SCOPE", "PREDICT", "PROTECT", "ACCEPT"}
+NAMED_NEXT = {
+    "USE", "PARTY", "KEY", "ROWS", "MISSING", "DROP", "COLUMN", "AS", "BLOCK", "SCOPE", "PREDICT", "PROTECT",
+    "ACCEPT",
+}  # fmt: skip
 OPERAND_END = {"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "RPAR", "RSQB", "RBRACE"}
 
 
@@ -359,8 +365,10 @@ def _is_of_weights(following: Token | None) -> bool:
 
 
 def _starts(scan: Scan, index: int, before: str) -> bool:
-    if before in NAMED_NEXT:
-        return False
+    if before in NAMED_NEXT or (
+        index > 1 and scan.tokens[index - 2].type == "ROWS" and scan.tokens[index - 1].value == "per"
+    ):
+        return False  # `rows per key many`
     if not before or before in OPERAND_END or before == "LBRACE":
         return True
     # After an operator the word is most likely an operand, unless its line reads like a statement.

@@ -178,11 +178,16 @@ class Column(Struct, frozen=True):
 
 
 class Party(Struct, frozen=True):
-    """`party NAME { key …; columns }`; `population` is True for `population NAME { … }`."""
+    """`party NAME { key …; …; columns }`; `population` is True for `population NAME { … }`.
+
+    `many` is the last word of `rows per key …`, `missing` where it says `missing party allowed`.
+    """
 
     name: Name
     population: bool
     key: tuple[Name, ...]
+    many: Name | None
+    missing: Span | None
     columns: tuple[Column, ...]
     span: Span
 

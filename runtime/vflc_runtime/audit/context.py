@@ -57,11 +57,18 @@ class Context:
         """Reads a run and its data, and predicts with it as its parties would.
 
         Raises:
-            Failure: VFL0626 where the data are not those that were trained on; VFL0680 where nothing
-                was recorded; others as data and run give cause.
+            Failure: VFL0730 where a party computes once a key; VFL0626 where the data are not those that
+                were trained on; VFL0680 where nothing was recorded; others as data and run give cause.
         """
         folder = RunFolder(run)
         bundle, settings = folder.bundle(engine), folder.settings
+        if bundle.manifest.once:
+            raise Failure(
+                "VFL0730",
+                f"{', '.join(bundle.manifest.once)} sends values once for each key that it has, and attacks "
+                "know rows only one by one",
+                "join the tables, and audit the same model with one row a key: it sends more, never less",
+            )
         if not any(len(Transcript(transcripts, place)) for place in bundle.plans):
             raise Failure(
                 "VFL0680",

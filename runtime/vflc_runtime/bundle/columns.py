@@ -42,6 +42,8 @@ def check_columns(contents: Contents, declared: Sequence[Plugin]) -> None:
     """
     for _, party in contents.json(ENCODERS_FILE)["parties"].items():
         _check_key(party.get("key"))
+        if party.get("rows_per_key") is not None:
+            party["rows_per_key"].one_of("many")
         _check_where(party)
         columns = [*party["columns"]]
         types = {column["name"].text(): _type(column) for column in columns if column.get("value") is None}

@@ -75,8 +75,10 @@ class Manifest:
 
     `contents` has the hashes of every file that a place runs or reads, `document` all that the file
     says.
-    `controls` is what places tell each other besides. `decides` names, by program, the place whose
-    results say which epoch is the best; it is empty where nothing depends on it.
+    `once` are the places that compute once for each key of a batch, `keyed` all parties with a key,
+    `many` the one that has many rows a key, and `missing` the one that may lack rows. `controls` is what
+    places tell each other besides. `decides` names, by program, the place whose results say which epoch
+    is the best; it is empty where nothing depends on it.
     """
 
     model: str
@@ -90,10 +92,19 @@ class Manifest:
     contents: PlaceHashes
     document: Mapping[str, Any] = field(repr=False)
     population: bool = False
+    once: tuple[str, ...] = ()
+    many: str | None = None
+    missing: str | None = None
+    keyed: tuple[str, ...] = ()
     controls: tuple[ControlMessage, ...] = ()
     decides: dict[str, str] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
     protections: Mapping[str, Promised] = field(default_factory=dict)
+
+    @property
+    def first(self) -> str:
+        """The party whose rows are the joined ones: the one with many a key, or the first that lacks none."""
+        return self.many or next(party for party in self.keyed if party != self.missing)
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -126,11 +137,34 @@ def read_manifest(file: Path) -> Manifest:
         contents=read_hashes(document["contents"], places),
         document=document.value,
         population=population,
+        once=tuple(place.one_of(*places) for place in document.get("once") or ()),
+        many=_many(document),
+        missing=_missing(document),
+        keyed=tuple(party["name"].name() for party in document["parties"] if party.get("key") is not None),
         controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
         decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},
         plugins=plugins,
         protections={p.id: p for p in map(read_promised, document.get("protections") or ())},
     )
+
+
+def _many(document: Json) -> str | None:
+    """The party with many rows a key; where there is none, nobody computes once a key."""
+    parties = [party for party in document["parties"] if party.get("rows_per_key") is not None]
+    names = [party["name"].name() for party in parties if party["rows_per_key"].one_of("many")]
+    lacking = any(party.get("missing") is not None for party in document["parties"])
+    if len(names) > 1 or (not names and not lacking and document.get("once") is not None):
+        raise document["parties"].wrong("one party with many rows a key, where others compute once for each")
+    return names[0] if names else None
+
+
+def _missing(document: Json) -> str | None:
+    """The party that may lack rows; where there is one, it computes from its own."""
+    names = [party["name"].name() for party in document["parties"] if party.get("missing") is not None]
+    once = [place.value for place in document.get("once") or ()]
+    if len(names) > 1 or (names and names[0] not in once):
+        raise document["parties"].wrong("one party that may lack rows, which computes once for each key")
+    return names[0] if names else None
 
 
 def _digest(document: Json) -> str:

@@ -5,6 +5,7 @@ A `Plan` is that of a place of a model over parties; those of a population are i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from vflc_runtime.metrics import ClassNames, MeasuredPrediction
 class Input:
     """A value fed from the data of the batch. `shape` starts with None, the rows.
 
-    Where it is `trimmed`, nothing depends on how far its rows are filled up with -1.
+    Where it is `trimmed`, nothing depends on how far its rows are filled up with -1. Where it tells whether
+    the party is `present`, it is 1 or 0, and no column has it.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Input:
     shape: tuple[int | None, ...]
     label: bool
     trimmed: bool = False
+    present: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,8 @@ class Training:
     `batch` is in rows, `patience` in epochs, `validation` a share of the rows; a checkpoint is written every
     `checkpoint_steps` steps. `monitor` is the result that says which epoch is the best; without `patience`
     epochs never stop early. With `secret_start` initial weights are each place's own secret. `held_out` says
-    which rows are kept for validation, where the seed does not.
+    which rows are kept for validation, where the seed does not. `drop` are shares of the training rows that
+    parties which may lack rows are left out of.
     """
 
     batch: int
@@ -257,6 +261,7 @@ class Training:
     checkpoint_steps: int | None
     secret_start: bool = False
     held_out: HeldOutRule | None = None
+    drop: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,7 @@ def _input(item: Json) -> Input:
         shape=item["shape"].open_shape(),
         label=item.get("label") is not None and item["label"].flag(),
         trimmed=item.get("trimmed") is not None and item["trimmed"].flag(),
+        present=item.get("present") is not None and item["present"].flag(),
     )
 
 
@@ -282,6 +283,14 @@ def _measured(program: Json, groups: Sequence[str]) -> tuple[str, ...]:
     return (*pair, *weighed, *(program["groups"][name].text() for name in groups))
 
 
+def _drop(item: Json | None) -> dict[str, float]:
+    """Shares of rows by party."""
+    found = {party: share.number() for party, share in item.items()} if item is not None else {}
+    if item is not None and not all(0 <= share < 1 for share in found.values()):
+        raise item.wrong("shares from 0 to below 1")
+    return found
+
+
 def _training(item: Json) -> Training:
     stop, monitor = item.get("early_stopping"), item.get("monitor")
     steps, best, secret = item.get("checkpoint_steps"), item.get("best"), item.get("secret_start")
@@ -301,6 +310,7 @@ def _training(item: Json) -> Training:
         checkpoint_steps=None if steps is None else steps.integer(1),
         secret_start=secret is not None and secret.flag(),
         held_out=_held_out(item.get("held_out")),
+        drop=_drop(item.get("drop")),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
-from vflc_common.keys import key_columns
+from vflc_common.keys import has_many, key_columns, may_lack
 
 from vflc_runtime.data.aligned import Aligned, part_name
 from vflc_runtime.data.keys import key_text, readable, wanted_keys
@@ -53,9 +53,9 @@ def open_tables(
     try:
         opened = open_sources(connection, {party: given[party] for party in parties})
         read = {party: read_table(connection, info, opened[party]) for party, info in parties.items()}
-        rows = join_keys(connection, list(parties), parties)
+        join_keys(connection, list(parties), parties)
         for party, info in parties.items():
-            _sort(connection, party, read[party].columns, len(parties) > 1, bool(info.get("population")))
+            _sort(connection, party, read[party].columns, len(parties) > 1, _repeats(info))
     except duckdb.Error as error:
         connection.close()
         temporary.cleanup()
@@ -64,10 +64,16 @@ def open_tables(
         connection.close()
         temporary.cleanup()
         raise
-    report = {p: {"rows": t.rows, "kept": rows, "dropped": t.rows - rows} for p, t in read.items()}
     names = {p: [c["name"] for c in info["columns"]] for p, info in parties.items()}
     types = {p: table.key_types for p, table in read.items()}
-    return Aligned(rows, report, names, types, connection, temporary)
+    many = next((party for party, info in parties.items() if has_many(info)), None)
+    missing = next((party for party, info in parties.items() if may_lack(info)), None)
+    return Aligned({p: t.rows for p, t in read.items()}, many, missing, names, types, connection, temporary)
+
+
+def _repeats(info: Mapping[str, Any]) -> bool:
+    """Whether a party's table may have a key in several rows."""
+    return bool(info.get("population")) or has_many(info)
 
 
 def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableSource]) -> None:
@@ -96,10 +102,20 @@ def join_keys(
 ) -> int:
     """Makes the table of common keys; gives their number. VFL0606 where there is none."""
     if len(names) == 1:
-        return counted(connection, f"SELECT count(*) FROM {raw_name(names[0])}")
-    others = " ".join(f"SEMI JOIN {raw_name(name)} USING (key)" for name in names[1:])
-    connection.execute(f"CREATE TABLE common AS SELECT key FROM {raw_name(names[0])} {others}")
+        return counted(connection, f"SELECT count(DISTINCT key) FROM {raw_name(names[0])}")
+    first, *rest = (name for name in names if not may_lack(parties[name]))
+    others = " ".join(f"SEMI JOIN {raw_name(name)} USING (key)" for name in rest)
+    optional = next((name for name in names if may_lack(parties[name])), None)
+    absent = "false" if optional is None else f"key NOT IN (SELECT key FROM {raw_name(optional)})"
+    query = f"SELECT key, {absent} AS absent FROM (SELECT DISTINCT key FROM {raw_name(first)} {others})"
+    connection.execute(f"CREATE TABLE common AS {query}")
     rows = counted(connection, "SELECT count(*) FROM common")
+    if (
+        rows
+        and optional is not None
+        and not counted(connection, "SELECT count(*) FROM common WHERE NOT absent")
+    ):
+        names, rows = [first, optional], 0
     if not rows:
         examples = []
         for name in names:
@@ -124,12 +140,15 @@ def _sort(
     """Makes the tables of a party's aligned rows, some columns at a time: thousands in one query take
     gigabytes, however few the rows."""
     raw = raw_name(party)
-    semi = "SEMI JOIN common USING (key)" if joined else ""
-    order = "key, number" if repeated else "key"
+    semi = "JOIN common USING (key)" if joined else ""
+    order = ("absent, " if joined else "") + ("key, number" if repeated else "key")
     for number, part in enumerate(in_parts(columns)):
         picks = "".join(f", {expr.value} AS c{number * WIDTH + i}" for i, expr in enumerate(part))
         if number == 0:
-            query = f"FROM (SELECT key{picks}, rowid AS number FROM {raw}) {semi} ORDER BY {order}"
+            gone = " EXCLUDE (absent)" if joined else ""
+            query = (
+                f"SELECT *{gone} FROM (SELECT key{picks}, rowid AS number FROM {raw}) {semi} ORDER BY {order}"
+            )
         else:
             query = (
                 f"SELECT * EXCLUDE (place) FROM (SELECT s.rowid AS place{picks} FROM {part_name(party, 0)} s "

@@ -10,8 +10,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from vflc_common.arrays import Indices
 
+from vflc_runtime.data.read import counted
 from vflc_runtime.data.source import quote
+from vflc_runtime.data.spread import ABSENT, standing
 from vflc_runtime.data.table import WIDTH, in_parts
 
 
@@ -20,29 +23,85 @@ class Aligned:
     """The aligned tables of one or several parties.
 
     Attributes:
-        rows: how many rows all parties have in common.
-        report: of each party, `rows` read, `kept` and `dropped`.
+        read: of each party, how many rows its table has.
+        many: the party that has many rows a key, where one has.
+        missing: the party that may lack rows, where one may. Keys that it has come first.
         parties: of each party, the names of its columns, in the order of its batches.
         key_types: of each party, the types of its key columns, as DuckDB calls them.
     """
 
-    rows: int
-    report: dict[str, dict[str, int]]
+    read: dict[str, int]
+    many: str | None
+    missing: str | None
     parties: dict[str, list[str]]
     key_types: dict[str, tuple[str, ...]]
     _connection: duckdb.DuckDBPyConnection
     _temporary: tempfile.TemporaryDirectory[str] = field(repr=False)
+    own: dict[str, int] = field(init=False)
+    at: dict[str, Indices] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own = {
+            party: counted(self._connection, f"SELECT count(*) FROM {part_name(party, 0)}")
+            for party in self.parties
+        }
+        self.at = {}
+        others = [party for party in self.parties if party != self.many]
+        if self._first != self.missing and others:
+            counts = None if self.many is None else self.counts
+            present = self.own[self.missing] if self.missing in self.parties else None
+            self.at = standing(others, self.missing, self.own[self._first], counts, present)
+
+    @property
+    def _first(self) -> str:
+        """The party whose rows are the joined ones."""
+        return self.many or next((p for p in self.parties if p != self.missing), next(iter(self.parties)))
+
+    @property
+    def rows(self) -> int:
+        """How many rows the parties have together: those of the party with many a key, where there is one."""
+        return next((len(rows) for rows in self.at.values()), self.own[self._first])
+
+    @property
+    def report(self) -> dict[str, dict[str, int]]:
+        """Of each party, `rows` read, `kept` and `dropped`."""
+        return {
+            party: {"rows": read, "kept": self.own[party], "dropped": read - self.own[party]}
+            for party, read in self.read.items()
+        } | self._lacking()
+
+    def _lacking(self) -> dict[str, dict[str, int]]:
+        """Of the party that may lack rows also how many are `missing`."""
+        if self.missing not in self.at:
+            return {}
+        read, own = self.read[self.missing], self.own[self.missing]
+        lacking = int(np.count_nonzero(self.at[self.missing] == ABSENT))
+        return {self.missing: {"rows": read, "kept": own, "dropped": read - own, "missing": lacking}}
+
+    @property
+    def counts(self) -> Indices:
+        """How many rows each key has, [keys], at the party with many."""
+        assert self.many is not None
+        query = f"SELECT count(*) AS n FROM {part_name(self.many, 0)} GROUP BY key ORDER BY min(rowid)"
+        counts: Indices = self._table(query).column(0).to_numpy()
+        return counts
 
     @property
     def keys(self) -> pa.Array:
         """The keys as text [rows], in the order of the rows."""
-        first = next(iter(self.parties))
-        return self._table(f"SELECT key FROM {part_name(first, 0)}").column(0).combine_chunks()
+        return self._table(f"SELECT key FROM {part_name(self._first, 0)}").column(0).combine_chunks()
 
     def column(self, party: str, name: str) -> pa.ChunkedArray:
         """One column: string, int64 or double, null where a value is missing."""
         at = self.parties[party].index(name)
         return self._table(f"SELECT c{at} FROM {part_name(party, at // WIDTH)}").column(0)
+
+    def joined(self, party: str, name: str, rows: int) -> pa.ChunkedArray:
+        """One column in the first joined rows, [rows]; null where the party has none."""
+        column, at = self.column(party, name), self.at.get(party)
+        if at is None:
+            return column.slice(0, rows)
+        return column.take(pa.array(at[:rows], mask=at[:rows] == ABSENT))
 
     def batches(
         self, party: str, size: int, names: Collection[str] | None = None
@@ -58,7 +117,7 @@ class Aligned:
         wanted: dict[int, list[str]] = {0: ["key"]}
         for i in chosen:
             wanted.setdefault(i // WIDTH, []).append(f"c{i}")
-        for start in range(0, self.rows, size):
+        for start in range(0, self.own[party], size):
             rows = f"rowid >= {start} AND rowid < {start + size}"
             keys, *columns = (
                 column.combine_chunks()
@@ -87,8 +146,7 @@ class Aligned:
             self._connection.execute(f"DROP TABLE {name}")
             self._connection.execute(f"ALTER TABLE {chosen} RENAME TO {name}")
         self._connection.unregister("agreed")
-        self.rows, read = len(positions), self.report[party]["rows"]
-        self.report[party] = {"rows": read, "kept": self.rows, "dropped": read - self.rows}
+        self.own[party] = len(positions)
 
     def close(self) -> None:
         """Frees the tables and what was spilled to disk."""

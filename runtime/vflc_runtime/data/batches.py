@@ -38,6 +38,14 @@ def permutation(count: int, seed: int, purpose: str) -> Indices:
     return order.astype(np.int64, copy=False)
 
 
+def drawn(count: int, share: float, seed: int, purpose: str) -> NDArray[np.bool_]:
+    """Of each of `count` rows whether it is drawn, [count], with that chance, by the seed and a word."""
+    digest = hashlib.sha256(f"vflc {purpose} {seed} {count}".encode()).digest()
+    bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+    found: NDArray[np.bool_] = np.atleast_1d(bits.random_raw(count)) < np.uint64(int(share * 2.0**64))
+    return found
+
+
 @dataclass(frozen=True)
 class Order:
     """The order of training over `rows` aligned rows.

@@ -20,19 +20,34 @@ from vflc_common.expressions import columns as columns_read
 from vflc_runtime.data import expressions
 from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.aligned import Aligned
-from vflc_runtime.data.batches import gather
 from vflc_runtime.data.chain import ChainState, EncoderChain
 from vflc_runtime.data.column_buffer import ColumnBuffer, Room
 from vflc_runtime.data.groups import GroupChain
 from vflc_runtime.data.keys import readable
 from vflc_runtime.data.source import TableSource, unreadable
+from vflc_runtime.data.spread import ABSENT, Batch, gathered
 from vflc_runtime.data.table import WIDTH
 from vflc_runtime.errors import Failure
 
 Encoders = Mapping[str, Any]
 """The content of encoders.json."""
-Agree = Callable[[pa.Array], Indices]
-"""Which of a table's rows to keep, by their keys, in the order that all parties keep theirs in."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommonRows:
+    """Which rows of a table all parties have.
+
+    Args:
+        positions: of the table's rows, in the order that all parties keep theirs in.
+        at: of parties with one row a key beside one with many, the row that each joined row has.
+    """
+
+    positions: Indices
+    at: Mapping[str, Indices] = field(default_factory=dict)
+
+
+Agree = Callable[[pa.Array], CommonRows]
+"""Finds the rows that all parties have, by the keys of a table's rows."""
 
 Keep = Callable[[int, pa.Array | None], Indices]
 """Which of so many rows are kept for validation; is given the column that decides it, where that is here."""
@@ -41,6 +56,7 @@ NUMBERS = ("number", "vector")
 """Shapes of columns that are numbers; the others are ids."""
 BLOCK = 1 << 17
 """Rows encoded at a time."""
+NOBODY: Mapping[str, NDArray[np.bool_]] = {}
 IN_MEMORY = 4 << 30
 """Bytes of encoded columns that are kept in memory unless told otherwise."""
 
@@ -51,14 +67,17 @@ class Dataset:
 
     Attributes:
         rows: number of aligned rows.
-        inputs: of each input (`party.column`) its encoded rows: int32 [n] ids; int32 [n, L] many ids,
-            padded with -1; float [n, 1] numbers.
+        inputs: of each input (`party.column`) the encoded rows of its party's table: int32 [n] ids; int32
+            [n, L] many ids, padded with -1; float [n, 1] numbers.
         keys: the rows' keys as text, in order.
         report: `{"parties": {party: {"rows", "kept", "dropped"}}, "encoders": {input: {"unknown",
             "missing", "examples"}}}`.
         key_types: of each party, the types of its key columns, as DuckDB calls them.
         state: what the encoders fitted, as JSON; give it back to `load` for evaluation and prediction.
         held_out: the rows that are kept for validation, in order; None where that is nobody's matter.
+        at: of parties with one row a key beside one with many, the row that each joined row has, [rows].
+        once: those of them whose distinct rows are a batch's.
+        present: inputs that say whether a party has a row, with the party and their type.
     """
 
     rows: int
@@ -68,6 +87,9 @@ class Dataset:
     state: dict[str, ChainState]
     key_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     held_out: Indices | None = None
+    at: Mapping[str, Indices] = field(default_factory=dict)
+    once: Collection[str] = ()
+    present: Mapping[str, tuple[str, np.dtype[Any]]] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -84,6 +106,8 @@ class Dataset:
         apart: Mapping[str, TableSource] | None = None,
         agree: Agree | None = None,
         precision: str = "float32",
+        once: Collection[str] = (),
+        present: Mapping[str, tuple[str, np.dtype[Any]]] | None = None,
         in_memory: int = IN_MEMORY,
         memory_limit: int | None = None,
     ) -> Dataset:
@@ -102,6 +126,8 @@ class Dataset:
                 kept for validation.
             agree: of a single party: finds the rows that the parties elsewhere have, too.
             precision: dtype of numbers, "float32" or "float64".
+            once: parties that compute once for each key of a batch.
+            present: inputs that say whether a party has a row, with the party and their type.
             in_memory: bytes of encoded columns that are held in memory; others lie in temporary files.
             memory_limit: bytes DuckDB may hold while it sorts and joins.
 
@@ -120,17 +146,18 @@ class Dataset:
             if agree is not None:
                 (party,) = parties
                 for part in parts:
-                    part.keep(party, agree(part.keys))
+                    agreed = agree(part.keys)
+                    part.keep(party, agreed.positions)
+                    part.at = {**agreed.at}
             number, aligned = np.dtype(precision), parts[0]
             rows = sum(part.rows for part in parts)
             held_out = np.arange(aligned.rows, rows) if apart is not None else None
             if keep is not None and apart is None:
                 owner = tables.get(deciding[0]) if deciding is not None else None
                 held_out = keep(rows, None if owner is None else owner.decided(aligned))
+            others = _others(held_out, aligned.rows) if state is None or fit_rest else None
             for table in tables.values():
-                table.fit(
-                    aligned, _others(held_out, aligned.rows) if state is None or fit_rest else None, number
-                )
+                table.fit(aligned, _own(others, aligned.at.get(table.party)), number)
             # The files are deleted while they are mapped: a killed run leaves nothing behind.
             with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
                 inputs: dict[str, NDArray[Any]] = {}
@@ -144,7 +171,8 @@ class Dataset:
             "encoders": {name: chain.counts.report() for name, chain in chains.items()},
         }
         fitted = {name: chain.state for name, chain in chains.items() if any(chain.state)}
-        return cls(rows, inputs, keys, report, fitted, aligned.key_types, held_out)
+        types, at = aligned.key_types, _one_after_another(parts)
+        return cls(rows, inputs, keys, report, fitted, types, held_out, at, once, present or {})
 
     @staticmethod
     def look(
@@ -167,9 +195,17 @@ class Dataset:
         }
         look_at_tables(needed, sources)
 
-    def batch(self, indices: Indices) -> dict[str, NDArray[Any]]:
-        """The rows `indices` of every input, as contiguous arrays."""
-        return gather(self.inputs, indices)
+    def batch(self, indices: Indices, drop: Mapping[str, NDArray[np.bool_]] = NOBODY) -> Batch:
+        """The rows `indices` of every input, as contiguous arrays; of parties in `once` the distinct ones.
+
+        `drop` says of parties that may lack rows which others to leave out, bool [all rows].
+        """
+        return gathered(self.inputs, self.at, self.once, indices, drop, self.present)
+
+    def whole(self, name: str) -> NDArray[Any]:
+        """An input's value in each of the joined rows, [rows, …]."""
+        at = self.at.get(name.partition(".")[0])
+        return self.inputs[name] if at is None else self.inputs[name].take(np.maximum(at, 0), axis=0)
 
 
 class _Table:
@@ -213,7 +249,8 @@ class _Table:
         for keys, batch in aligned.batches(self.party, BLOCK, self._reads(self._deciding)):
             known = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
             parts.append(self._value(self._deciding, known, len(keys)))
-        return pa.chunked_array(parts).combine_chunks()
+        found, at = pa.chunked_array(parts).combine_chunks(), aligned.at.get(self.party)
+        return found if at is None else found.take(pa.array(at, mask=at == ABSENT))
 
     def fit(self, aligned: Aligned, chosen: Indices | None, number: np.dtype[Any]) -> None:
         """Fits encoder after encoder until none is left, each in one pass over the training rows."""
@@ -339,6 +376,26 @@ def _added(reports: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict
         party: {name: sum(report[party][name] for report in reports) for name in counts}
         for party, counts in reports[0].items()
     }
+
+
+def _own(chosen: Indices | None, at: Indices | None) -> Indices | None:
+    """The rows of a party's own table to fit encoders to, in their order: one as often as rows have it."""
+    if at is None:
+        return chosen
+    rows = np.sort(at if chosen is None else at[chosen])
+    return rows[np.searchsorted(rows, 0) :]
+
+
+def _one_after_another(parts: Sequence[Aligned]) -> dict[str, Indices]:
+    """`Aligned.at` of parts whose rows, and those of each table, follow one another."""
+    found: dict[str, list[Indices]] = {}
+    for party in parts[0].at:
+        start = 0
+        for part in parts:
+            at = part.at[party]
+            found.setdefault(party, []).append(np.where(at == ABSENT, ABSENT, at + start))
+            start += part.own.get(party, int(at.max()) + 1)
+    return {party: np.concatenate(each) for party, each in found.items()}
 
 
 def _within(chosen: Indices, start: int, rows: int) -> Indices:

@@ -20,6 +20,7 @@ from vflc_common.encoder import DEFAULT, Encoder, EncoderSettings, Suits, is_who
 from vflc_common.encoders import record
 from vflc_common.expressions import CALLS, ExpressionTree
 from vflc_common.expressions import columns as columns_read
+from vflc_common.keys import has_many, key_columns
 from vflc_common.text import text
 from vflc_common.words import DATES, DECIMAL_COMMA, LISTS, kind_of, vector_width
 
@@ -40,7 +41,7 @@ def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.
     Args:
         encoders: columns and encoders of every party.
         rows: rows of each table; the keys are the same at all parties, in a different order each. Of a
-            population some `EXAMPLES` rows have a key in common.
+            population, and of a party with many rows a key, some `EXAMPLES` rows have a key in common.
         seed: the same seed gives the same tables.
 
     Returns:
@@ -53,18 +54,18 @@ def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.
         made = _fitting(party, columns, raw, rows, seed)
         made = {name_in_table(raw[name]): values for name, values in made.items()}
         types = {name_in_table(column): column["type"] for column in raw.values()}
-        key = info["key"]
-        made[key] = pa.array(_keys(rows, info.get("population", False), _random(seed, party, "users")))
-        if key in types:
-            made[key] = made[key].cast(_arrow(types[key]))
+        repeated = bool(info.get("population")) or has_many(info)
+        keys = pa.array(_keys(rows, repeated, _random(seed, party, "users")))
+        for key in key_columns(info):
+            made[key] = keys.cast(_arrow(types[key])) if key in types else keys
         order = _random(seed, party, "order").permutation(rows)
-        names = [key, *(name for name in made if name != key)]
+        names = [*key_columns(info), *(name for name in made if name not in key_columns(info))]
         tables[party] = pa.table({name: made[name].take(pa.array(order)) for name in names})
     return tables
 
 
-def _keys(rows: int, population: bool, random: np.random.Generator) -> NDArray[np.int64]:
-    if not population:
+def _keys(rows: int, repeated: bool, random: np.random.Generator) -> NDArray[np.int64]:
+    if not repeated:
         return np.arange(1, rows + 1)
     return random.integers(1, max(rows // EXAMPLES, 1), rows, endpoint=True)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+from vflc_common.keys import has_many, may_lack
 
 from vflc_runtime.data.align import join_keys
 from vflc_runtime.data.keys import key_text, wanted_keys
@@ -41,7 +42,7 @@ class RowCounts:
         rows: all of them.
         blank: without a key.
         doubled: with a key that another row has, too.
-        kept: with a key that all parties have.
+        kept: with a key that all parties have, but for one that may lack rows.
     """
 
     rows: int
@@ -88,7 +89,8 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableS
             for party, opened in open_sources(connection, {party: given[party] for party in parties}).items():
                 _read(connection, parties[party], opened)
             common = _common(connection, list(parties), "key")
-            connection.execute(f"CREATE TABLE everywhere AS {_intersection(list(parties), 'key')}")
+            needed = [party for party, info in parties.items() if not may_lack(info)]
+            connection.execute(f"CREATE TABLE everywhere AS {_intersection(needed, 'key')}")
             return Overlap(
                 {party: _counts(connection, party) for party in parties},
                 common,
@@ -140,7 +142,7 @@ def _nearly(connection: Connection, parties: Sequence[str], common: int) -> dict
 def _problem(connection: Connection, parties: Mapping[str, Mapping[str, Any]]) -> Failure | None:
     try:
         for party, info in parties.items():
-            check_keys(connection, party, info, repeated=False)
+            check_keys(connection, party, info, repeated=has_many(info))
         join_keys(connection, list(parties), parties)
     except Failure as failure:
         return failure

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import duckdb
+from vflc_common.keys import has_many
 from vflc_common.text import written
 from vflc_common.words import DECIMAL_COMMA, LISTS, vector_width
 
@@ -81,7 +82,7 @@ def read_table(
     values.define(connection, [text_key, *(sql for each in exprs for sql in (each.value, each.bad))])
     connection.execute(f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{kept} FROM {quote(read)}")
     connection.execute(f"DROP TABLE {quote(read)}")
-    rows = check_keys(connection, party, info, repeated=bool(info.get("population")))
+    rows = check_keys(connection, party, info, repeated=bool(info.get("population")) or has_many(info))
     _check_values(connection, party, columns, exprs)
     return TableRead(rows, key_types, exprs)
 
@@ -127,7 +128,8 @@ def check_keys(
     raise Failure(
         "VFL0605",
         f"{party}'s {called(info)} has the same key in several rows: {examples}",
-        "choose a key column that identifies a row, or leave the other rows out",
+        "choose a key that identifies a row, leave the other rows out, or say in the spec that it has many: "
+        "rows per key many",
         info.get("where"),
     )
 

@@ -223,7 +223,7 @@ def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Tabl
     aligned = open_tables(parties, tables)
     try:
         raw = {
-            f"{party}.{name_in_table(c)}": aligned.column(party, c["name"]).slice(0, count).to_pylist()
+            f"{party}.{name_in_table(c)}": aligned.joined(party, c["name"], count).to_pylist()
             for party, info in parties.items()
             for c in info["columns"]
         }

@@ -21,6 +21,7 @@ from vflc_common.encoding import NotExpressed
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.bundle.missing import refuse_missing
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.export import standalone
@@ -75,6 +76,9 @@ def export(
     _check_bare(session)
     if format == "keras":
         _check_own(session)
+    refuse_missing(
+        session.bundle.manifest, "export", "predict with `vflc predict`, or `vflc party … --do predict`"
+    )
     fitted = folder.fitted(session.bundle)
     writer = _format(format, session, fitted)
     models = [merged_model(session.bundle)] if merged else by_place(session.bundle)

@@ -10,10 +10,12 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from vflc_common.arrays import Indices
 from vflc_common.control import ALIGN_HELLO
 
 from vflc_runtime.alignment.align import align
 from vflc_runtime.bundle.folder import Bundle, open_bundle
+from vflc_runtime.bundle.missing import refuse_missing
 from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.dataset import BLOCK
@@ -25,7 +27,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import compare
 from vflc_runtime.party.coordinator import PartyCoordinator
 from vflc_runtime.party.peers import Peers
-from vflc_runtime.party.rows import PlaceRows
+from vflc_runtime.party.rows import PlaceRows, rows_of, runs
 from vflc_runtime.party.site import Site, take_part
 from vflc_runtime.run import loading
 from vflc_runtime.run.settings import version
@@ -46,6 +48,7 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
     """
     path = None if out_file is None else check_out(Path(out_file))
     bundle = _readers_alone(open_bundle(bundle_dir, (site.place,), site.engine), site.place)
+    refuse_missing(bundle.manifest, "alignment by itself", "start the run: it aligns before it trains")
     parties: dict[str, Any] = loading.encoders(bundle)["parties"]
     raw = [column for column in parties[site.place]["columns"] if "value" not in column]
     parties = {site.place: {**parties[site.place], "columns": raw}}
@@ -56,9 +59,14 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
         compare(peers, {"program": "align", "version": version(), "digest": bundle.manifest.digest})
         with _opened(parties, site, bundle) as table:
             others = peers.receivers(ALIGN_HELLO.name)
-            positions = align(
-                site.method, site.place, others, table.keys, peers.network, site.align, site.listen
-            )
+
+            def common(keys: pa.Array) -> Indices:
+                network = peers.network
+                return align(site.method, site.place, others, keys, network, site.align, site.listen)
+
+            distinct, starts, counts = runs(table.keys)
+            found = common(distinct)
+            positions = rows_of(starts[found], counts[found])
             table.keep(site.place, positions)
             if path is not None:
                 write_table(path, _written(table, site.place, parties[site.place], path.suffix))

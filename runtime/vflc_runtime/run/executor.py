@@ -14,6 +14,7 @@ from vflc_common.words import MASKED
 
 from vflc_runtime.bundle.manifest import Manifest, Message
 from vflc_runtime.bundle.plan import PlacePlan
+from vflc_runtime.data.spread import KeySpread
 from vflc_runtime.engines.engine import StepRunner
 from vflc_runtime.finite import NotFinite, check_received, finite
 from vflc_runtime.protect.guards import Guards
@@ -21,6 +22,8 @@ from vflc_runtime.protect.masks import Masks
 from vflc_runtime.protect.wire import Wire
 from vflc_runtime.transport.channel import Channel
 from vflc_runtime.transport.messages import Envelope, Gate
+
+NO_SPREADS: Mapping[str, KeySpread] = {}
 
 
 class Executor:
@@ -48,6 +51,7 @@ class Executor:
         self.masks = Masks(plan.place, masked, manifest.digest)
         self._wire = Wire({name: edge.packing for name, edge in own.items()}, self.masks, plan.precision)
         self._values = {edge.id: edge.value for edge in manifest.edges.values()}
+        self._of_rows = {name for name, edge in own.items() if edge.shape[:1] == ("batch",)}
         self._gates = {name: Gate(manifest, plan.place, name) for name in plan.programs}
         self.sent: dict[str, int] = {
             edge.id: 0 for edge in manifest.edges.values() if edge.sender == plan.place
@@ -60,13 +64,17 @@ class Executor:
         rows: int,
         step: int,
         indices: NDArray[np.int64] | None = None,
+        spreads: Mapping[str, KeySpread] = NO_SPREADS,
     ) -> Generator[None, None, None]:
         """One batch of `rows` rows, or users; `inputs` are [rows, …] by id. Yields to wait for a message.
 
         `indices` [rows] says which rows of the data these are, to protections that keep something for each.
-        The values that the program reports stay in the engine until the next batch.
+        `spreads` is how the rows of places that have distinct ones stand beside these: such a place runs on
+        as many, and `inputs` are they. The values that the program reports stay in the engine until the
+        next batch.
         """
-        engine = self.engine
+        engine, place = self.engine, self.plan.place
+        rows = spreads[place].rows if place in spreads else rows
         guarded, wired = bool(self.guards), bool(self._wire)  # most programs pay for neither
         engine.begin(program, inputs, rows, step)
         if guarded:
@@ -82,12 +90,14 @@ class Executor:
             elif do == "update":
                 engine.update(target)
             elif do == "send":
-                self._send(self._messages[target], program, step)
+                message = self._messages[target]
+                self._send(message, program, step, spreads.get(message.receiver))
             elif do == "receive":
                 message = self._messages[target]
                 while (envelope := self._channel.take(message.sender, target)) is None:
                     yield
-                self._gates[program].check(target, envelope, step, rows)
+                spread = spreads.get(message.sender)
+                self._gates[program].check(target, envelope, step, spread.rows if spread else rows)
                 tensors = envelope.tensors
                 for edge in self._wire.values(tensors) if wired else tensors:
                     received = tensors[edge]
@@ -96,6 +106,8 @@ class Executor:
                         check_received(edge, message.sender, self.plan.place, step, received)
                     if guarded:
                         self.guards.hear(edge, received)
+                    if spread is not None and edge in self._of_rows:
+                        received = spread.expanded(received)
                     engine.put(self._values[edge], received)
             elif do == "protect":
                 self.guards.apply(target, engine, rows, indices)
@@ -104,10 +116,12 @@ class Executor:
         if guarded:
             self.guards.finish(program, engine, rows, indices)
 
-    def _send(self, message: Message, program: str, step: int) -> None:
+    def _send(self, message: Message, program: str, step: int, spread: KeySpread | None) -> None:
         get, sent, values = self.engine.get, self.sent, self._values
         edges = self._wire.values(message.edges) if self._wire else message.edges
         tensors = {edge: get(values[edge]) for edge in edges}
+        if spread is not None:  # the receiver has one row for several of these
+            tensors = {e: spread.summed(t) if e in self._of_rows else t for e, t in tensors.items()}
         for edge, tensor in tensors.items():
             if not finite(tensor):
                 what = f"what {message.sender!r} is about to send to {message.receiver!r} on edge {edge!r}"

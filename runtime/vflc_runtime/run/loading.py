@@ -20,6 +20,7 @@ from vflc_runtime.bundle.plan import HeldOutRule, Input, Plan
 from vflc_runtime.data.batches import split
 from vflc_runtime.data.dataset import Agree, Dataset, Keep
 from vflc_runtime.data.held_out import check, held_out
+from vflc_runtime.data.keys import readable
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, Loaded
@@ -75,6 +76,8 @@ def load_training(
         keep=keep or partial(kept, bundle, settings),
         deciding=deciding(bundle),
         apart=apart or None,
+        once=bundle.manifest.once,
+        present=present(bundle),
         agree=agree,
         precision=bundle.manifest.precision,
     )
@@ -135,6 +138,8 @@ def load_trained(
         fitted,
         labels,
         only=_inputs(bundle, labels),
+        once=bundle.manifest.once,
+        present=present(bundle),
         agree=agree,
         precision=bundle.manifest.precision,
     )
@@ -200,7 +205,15 @@ def look(bundle: Bundle, sources: Mapping[str, TableSource], labels: bool = True
 
 
 def _inputs(bundle: Bundle, labels: bool) -> set[str]:
-    return {i.id for plan in bundle.plans.values() for i in plan.inputs.values() if labels or not i.label}
+    inputs = [i for plan in bundle.plans.values() for i in plan.inputs.values() if not i.present]
+    return {i.id for i in inputs if labels or not i.label}
+
+
+def present(bundle: Bundle) -> dict[str, tuple[str, np.dtype[Any]]]:
+    """The inputs that say whether a party has a row, with the party and their type."""
+    type = np.dtype(bundle.manifest.precision)
+    inputs = [i for plan in bundle.plans.values() for i in plan.inputs.values() if i.present]
+    return {i.id: (i.party, type) for i in inputs}
 
 
 def fingerprint(data: Dataset, apart: bool = False) -> str:
@@ -212,6 +225,9 @@ def fingerprint(data: Dataset, apart: bool = False) -> str:
     if apart:
         assert data.held_out is not None
         seen.update(f" of which apart: {len(data.held_out)}".encode())
+    for party, at in sorted(data.at.items()):
+        seen.update(f"/{party}/at/".encode())
+        seen.update(np.ascontiguousarray(at, "<i8").view(np.uint8).data)
     for name in sorted(data.inputs):
         array = np.ascontiguousarray(data.inputs[name])
         seen.update(f"/{name}/{array.dtype}/{array.shape}/".encode())
@@ -244,12 +260,13 @@ def _column(described: Mapping[str, Any], source: Input) -> Mapping[str, Any]:
 
 
 def _check_weight(name: str, data: Dataset, where: Any) -> None:
-    values = data.inputs[name].reshape(-1)
+    values = data.whole(name).reshape(-1)
     if len(values) and float(values.min()) < 0:
         at = int(values.argmin())
+        key = readable(data.keys[at].as_py())
         raise Failure(
             "VFL0617",
-            f"the weight {name} is {float(values[at]):g} in the row with key {data.keys[at].as_py()!r}; "
+            f"the weight {name} is {float(values[at]):g} in the row with key {key!r}; "
             "a weight cannot be below 0",
             "leave such rows out, or give the weight an encoder: clip(0, 10)",
             where,

@@ -15,7 +15,7 @@ from vflc_common.arrays import Indices
 from vflc_common.metrics import smaller_is_better
 
 from vflc_runtime import events
-from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, ahead, sequential
+from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, ahead, drawn, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.events import Scores
 from vflc_runtime.finite import NotFinite, check_kept
@@ -129,9 +129,18 @@ class EpochLoop(TrainingLoop):
         return True
 
     def _batches(self, indices: Iterator[Indices]) -> Iterator[tuple[Indices, Callable[[], Inputs]]]:
+        read = partial(self.data.batch, drop=self._dropped())
         if self.coordinator.waits:
-            return ahead(indices, self.data.batch)
-        return ((rows, partial(self.data.batch, rows)) for rows in indices)
+            return ahead(indices, read)
+        return ((rows, partial(read, rows)) for rows in indices)
+
+    def _dropped(self) -> dict[str, NDArray[np.bool_]]:
+        """Of parties that are dropped, in which rows they are in this epoch."""
+        training, seed = next(iter(self.session.bundle.plans.values())).training, self.settings["seed"]
+        return {
+            party: drawn(self.order.rows, share, seed, f"drop {party} {self.progress.epoch}")
+            for party, share in training.drop.items()
+        }
 
     def _step(self, rows: Indices, read: Callable[[], Inputs]) -> None:
         progress = self.progress

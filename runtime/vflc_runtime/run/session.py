@@ -15,12 +15,13 @@ from vflc_common.words import DEFAULT_ENGINE, PROGRAMS
 from vflc_runtime.bundle.folder import Bundle, opened
 from vflc_runtime.bundle.slices import joined
 from vflc_runtime.data.batches import trimmed
+from vflc_runtime.data.spread import Batch
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.engines.watched import engine_maker
 from vflc_runtime.metrics import Meter
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.protect.guards import Guards
-from vflc_runtime.run.executor import Executor
+from vflc_runtime.run.executor import NO_SPREADS, Executor
 from vflc_runtime.transport.channel import Channel
 from vflc_runtime.transport.local import LocalNetwork, Routine
 from vflc_runtime.transport.messages import Envelope
@@ -220,15 +221,20 @@ class Session:
         indices: NDArray[np.int64] | None = None,
     ) -> Outcome:
         names = self._inputs[program]
+        spreads = inputs.spreads if isinstance(inputs, Batch) else NO_SPREADS
         if rows is None:
-            rows = len(next(inputs[name] for each in names.values() for name in each))
+            rows = next((len(each.at) for each in spreads.values()), None) or len(
+                next(inputs[name] for each in names.values() for name in each)
+            )
         fed = {
             name: trimmed(inputs[name]) if name in self._trimmed else inputs[name]
             for each in names.values()
             for name in each
         }
         routines = {
-            place: executor.run(program, {name: fed[name] for name in names[place]}, rows, step, indices)
+            place: executor.run(
+                program, {name: fed[name] for name in names[place]}, rows, step, indices, spreads
+            )
             for place, executor in self.executors.items()
         }
         try:

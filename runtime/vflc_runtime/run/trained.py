@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from vflc_common.arrays import Indices
 
 from vflc_runtime.bundle.folder import is_population
 from vflc_runtime.data.batches import EVALUATION_BATCH, sequential
@@ -19,6 +20,7 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.keys import restored_columns
 from vflc_runtime.data.output import titled
 from vflc_runtime.data.source import TableSource
+from vflc_runtime.data.spread import ABSENT
 from vflc_runtime.data.values import restored
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
@@ -192,6 +194,15 @@ def predicted(session: Session, data: Dataset, suffix: str) -> Iterator[pa.Recor
     classes = {each: found for plan in plans for each, found in plan.reports["predict"].classes.items()}
     for rows in sequential(np.arange(data.rows), EVALUATION_BATCH):
         columns = {name: keys.slice(int(rows[0]), len(rows)) for name, keys in named.items()}
+        columns |= _status(session.bundle.manifest.missing, data, rows)
         for prediction, values in session.predict(data.batch(rows), len(rows)).items():
             columns |= titled(prediction, values, classes.get(prediction, ()))
         yield pa.record_batch(columns)
+
+
+def _status(missing: str | None, data: Dataset, rows: Indices) -> dict[str, pa.Array]:
+    """The column `status` where a party may lack rows: which predictions are made without it."""
+    if missing is None or missing not in data.at:
+        return {}
+    lacks = data.at[missing][rows] == ABSENT
+    return {"status": pa.array(np.where(lacks, f"without {missing}", "complete"))}

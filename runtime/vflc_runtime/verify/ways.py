@@ -7,20 +7,22 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations, count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.bundle.manifest import Edge
 from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.bundle.slices import joined
 from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.spread import KeySpread
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.transport.messages import Envelope
@@ -134,6 +136,12 @@ def verify(
         for edge in way.bundle.manifest.edges.values()
         if "train" in edge.programs
     }
+    once = {
+        edge.id: edge
+        for way in ways
+        for edge in way.bundle.manifest.edges.values()
+        if edge.shape[:1] == ("batch",) and {edge.sender, edge.receiver} & {*way.bundle.manifest.once}
+    }
     trained: list[WayResult] = []
     planned = [rows.copy() for rows in batches]
     with tempfile.TemporaryDirectory(prefix="vflc-") as folder, ExitStack() as files:
@@ -141,7 +149,7 @@ def verify(
         for way in ways:
             recording = files.enter_context(Recording(Path(folder) / str(len(recordings))))
             recordings[way.name] = recording
-            run = _Run(way, settings, recording, crossing, idle)
+            run = _Run(way, settings, recording, crossing, once, idle)
             trained.append(run.train(data, batches, choose, listen))
             choose = None  # the first way has chosen, the others train on the same rows
         exchanged = sum(int((a != b).sum()) for a, b in zip(planned, batches, strict=True))
@@ -198,9 +206,11 @@ class _Run:
         settings: VerifySettings,
         recording: Recording,
         crossing: Mapping[str, str],
+        once: Mapping[str, Edge],
         idle: Sequence[str],
     ) -> None:
-        self._way, self._recording, self._crossing = way, recording, crossing
+        self._way, self._recording, self._crossing, self._once = way, recording, crossing, once
+        self._spreads: Mapping[str, KeySpread] = {}
         self._step: int | None = None
         self._session = Session(
             way.bundle, way.engine, settings.seed, settings.threads, ("train", "predict"), self._message
@@ -218,6 +228,7 @@ class _Run:
     ) -> WayResult:
         """Trains on the batches; where `choose` is given, the batches become what it chose."""
         started, losses = time.perf_counter(), []
+        data = replace(data, once=self._way.bundle.manifest.once)
         self._step = 0
         start = {name: value.copy() for name, value in self._weights().items() if name in self._idle}
         self._add_weights()
@@ -225,6 +236,7 @@ class _Run:
             self._step = index + 1
             if choose is not None:
                 batches[index] = rows = choose(rows, self._step, self._weights())
+            self._spreads = {party: KeySpread.of(at[rows]) for party, at in data.at.items()}
             losses.append(self._outcome(self._session.step(data.batch(rows))))
             if self._idle:
                 self._shares.add()
@@ -269,11 +281,17 @@ class _Run:
             there = set(engine.values())
             for edge, value in self._crossing.items():
                 if value in there:
-                    self._add("message", edge, engine.get(value))
+                    found, spread = engine.get(value), self._spread(edge, "receiver")
+                    self._add("message", edge, spread.summed(found) if spread else found)
 
     def _message(self, envelope: Envelope) -> None:
         for edge, tensor in envelope.tensors.items():
-            self._add("message", edge, tensor)
+            spread = self._spread(edge, "sender")
+            self._add("message", edge, spread.expanded(tensor) if spread else tensor)
+
+    def _spread(self, edge: str, end: Literal["sender", "receiver"]) -> KeySpread | None:
+        """How rows of the place at that end, which computes once a key, stand beside those of the batch."""
+        return self._spreads.get(getattr(self._once[edge], end)) if edge in self._once else None
 
     def _add(self, kind: str, name: str, value: Array) -> None:
         self._recording.add(RecordingKey(kind, name, self._step), value)

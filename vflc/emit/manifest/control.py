@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vflc_common.control import ALIGNING, ALWAYS, BEST, HELD_OUT, LOSS, MASK_KEY, Control
+from vflc_common.control import (
+    ALIGN_PRESENT,
+    ALIGN_ROWS,
+    ALIGN_WHICH,
+    ALIGNING,
+    ALWAYS,
+    BEST,
+    HELD_OUT,
+    LOSS,
+    MASK_KEY,
+    Control,
+)
 from vflc_common.words import Program
 
 from vflc.ir.stages import Scheduled
@@ -25,6 +36,17 @@ def control(model: Scheduled) -> list[dict[str, Any]]:
         entries += [_entry(kind, readers, readers) for kind in ALIGNING]
     if (kept := model.train.held_out) is not None:
         entries.append(_entry(HELD_OUT, [kept.party], places))
+    keyed = [party for party in model.parties if party.key and party.name in places]
+    lacking = [party.name for party in keyed if party.missing]
+    if lacking:
+        required = [party.name for party in keyed if not party.missing]
+        first = next((party.name for party in keyed if party.many), required[0])
+        entries.append(_entry(ALIGN_PRESENT, [first], places))
+        if len(required) > 1:
+            entries.append(_entry(ALIGN_WHICH, [first], required))
+    many = [party.name for party in model.parties if party.many and party.name in places]
+    if many:
+        entries.append(_entry(ALIGN_ROWS, many, places))
     masking = [place for place in places if any(g.masks and g.place == place for g in model.guards)]
     if masking:
         entries.append(_entry(MASK_KEY, masking, masking))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -57,6 +58,7 @@ def manifest(
             }
             for m in model.messages
         ],
+        **({"once": list(model.once)} if model.once else {}),
         "control": control(model),
         "decides": decides(model),
         **plugins(model),
@@ -78,6 +80,8 @@ def parties(model: Lowered) -> list[dict[str, Any]]:
         {
             "name": party.name,
             "key": key_json(party.key),
+            **({"rows_per_key": "many"} if party.many else {}),
+            **({"missing": True} if party.missing else {}),
             **{
                 f"{kind}s": [c.name for c in party.columns if _declared(c) == kind]
                 for kind in ("feature", "column", "label", "weight")
@@ -92,6 +96,12 @@ def parties(model: Lowered) -> list[dict[str, Any]]:
 def _declared(column: ColumnInfo) -> str:
     """As what the spec declares it: metrics may group rows by a `column`."""
     return "column" if column.kind == "group" else column.kind
+
+
+def _of_key(party: Mapping[str, Any]) -> str:
+    """What a page says behind a key."""
+    many = ", many rows each" if "rows_per_key" in party else ""
+    return many + (", may lack rows" if "missing" in party else "")
 
 
 def _in_table(party: PartyInfo) -> dict[str, str]:
@@ -167,7 +177,10 @@ def markdown(data: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for party in data["parties"]:
-        cells = [party["name"], plain(", ".join(key_columns(party)) or "–")]
+        cells = [
+            party["name"],
+            plain(", ".join(key_columns(party)) or "–") + _of_key(party),
+        ]
         labels = [*_called(party, "labels"), *(f"{name} (weight)" for name in _called(party, "weights"))]
         for names in (_called(party, "features"), labels, _called(party, "columns")):
             cells.append(plain(", ".join(names)) or "–")

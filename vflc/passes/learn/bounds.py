@@ -53,7 +53,16 @@ def learned(model: Lowered, reaching: Mapping[str, Received]) -> tuple[Learned, 
             if party.key and not party.population:
                 # rows come in the order of their keys, also to a place that has none
                 key = ", ".join(party.key)
-                found.append(Learned(place, party.name, key, Bound("rows"), ("alignment",), PROGRAMS))
+                found.append(
+                    Learned(
+                        place,
+                        party.name,
+                        key,
+                        Bound("counts" if party.many else "rows"),
+                        ("alignment",),
+                        PROGRAMS,
+                    )
+                )
     return tuple(found)
 
 

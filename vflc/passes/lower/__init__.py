@@ -24,14 +24,14 @@ from vflc.passes.lower.calls import call
 from vflc.passes.lower.columns import lower_party
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.frozen import frozen
-from vflc.passes.lower.keys import check_keys
+from vflc.passes.lower.keys import check_keys, check_protections
 from vflc.passes.lower.metrics import check_metrics, measured
 from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives
 from vflc.passes.lower.population import lower_population
 from vflc.passes.lower.predictions import bind_prediction, check_inputs, lower_predict
 from vflc.passes.lower.release import lower_accept, lower_release
-from vflc.passes.lower.settings import lower_train
+from vflc.passes.lower.settings import check_drop, lower_train
 from vflc.passes.lower.terms import check_terms
 from vflc.passes.lower.values import LazyValue, Scope
 from vflc.syntax import tree
@@ -84,6 +84,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     _bindings(spec, scope, modules, parties, collector)
     train = next((i for i in spec.items if isinstance(i, tree.Train) and i.mode is None), None)
     config = lower_train(ev, train, scope, parties)
+    check_drop(ev, train, [party.name for party in parties.values() if party.missing])
     population = lower_population(ev, spec, parties, scope)
     penalised: list[LazyValue] = []
     plain: list[LazyValue] = []
@@ -143,6 +144,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         lower_accept(ev, i, scope, tuple(parties), ids) for i in spec.items if isinstance(i, tree.Accept)
     ]
     protects = [item for item in spec.items if isinstance(item, tree.Protect)]
+    check_protections(ev, protects, parties.values())
     protections: list[Protection | None] = []
     if protects:
         from vflc.passes.lower.protect import lower_protect  # few specs need it

@@ -27,7 +27,7 @@ from vflc.passes.lower import foreign
 from vflc.passes.lower.encoders import FilesOfColumn, lower_chain
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.expressions import lower_expression
-from vflc.passes.lower.keys import lower_key
+from vflc.passes.lower.keys import has_many, lower_key, may_lack
 from vflc.passes.lower.labels import marked, marks
 from vflc.passes.lower.values import PartyValue, Scope
 from vflc.syntax import tree
@@ -73,7 +73,14 @@ def lower_party(
     span = party.key[0].span.to(party.key[-1].span) if party.key else party.span
     _beside(ev, party, columns, seen)
     info = PartyInfo(
-        party.name.text, lower_key(ev, party), tuple(columns), span, party.name.span, party.population
+        party.name.text,
+        lower_key(ev, party),
+        tuple(columns),
+        span,
+        party.name.span,
+        party.population,
+        has_many(ev, party),
+        may_lack(ev, party),
     )
     broken = frozenset(seen) - {column_info.name for column_info in columns}
     plain = frozenset(c.name for c in columns if c.kind == "column")

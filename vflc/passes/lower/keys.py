@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from vflc.diagnostics import RelatedSpan
 from vflc.ir.model import PartyInfo
@@ -33,8 +33,59 @@ def lower_key(ev: Evaluator, party: tree.Party) -> tuple[str, ...]:
     return tuple(seen)
 
 
+def has_many(ev: Evaluator, party: tree.Party) -> bool:
+    """Whether a party's table has many rows a key; VFL0114 where that cannot be said of it."""
+    if party.many is None:
+        return False
+    if party.population or not party.key:
+        why = "the users of a population have many rows each" if party.population else "it has no key"
+        text = f"{party.name.text} cannot say how many rows a key has: {why}"
+        ev.error("VFL0114", text, party.many.span, "remove it" if party.population else "name the key first")
+    return party.many.text == "many"
+
+
+def may_lack(ev: Evaluator, party: tree.Party) -> bool:
+    """Whether a party may lack rows that others have; VFL0116 where that cannot be said of it."""
+    if party.missing is None:
+        return False
+    why = None
+    if party.population or not party.key:
+        why = "it is a population" if party.population else "it has no key"
+    elif party.many is not None and party.many.text == "many":
+        why = "the rows that count are its own, as it has many a key"
+    if why is not None:
+        text = f"{party.name.text} cannot lack rows: {why}"
+        ev.error("VFL0116", text, party.missing, "remove `missing party allowed`")
+    return True
+
+
 def check_keys(ev: Evaluator, parties: Mapping[str, PartyInfo]) -> None:
-    """VFL0113 where the keys of two parties have different numbers of columns: no rows can match."""
+    """VFL0113 where keys have different numbers of columns, VFL0114 where two parties have many rows."""
+    lacking = [party for party in parties.values() if party.missing]
+    for party in lacking[1:]:
+        ev.error(
+            "VFL0116",
+            f"{lacking[0].name} and {party.name} may both lack rows; this version knows one such party",
+            party.span,
+            "remove `missing party allowed` from one of them",
+            RelatedSpan(lacking[0].span, f"the key of {lacking[0].name}"),
+        )
+    if lacking and not any(party.key and not party.missing for party in parties.values()):
+        ev.error(
+            "VFL0116",
+            f"{lacking[0].name} cannot lack rows: no other party has any",
+            lacking[0].span,
+            "remove `missing party allowed`",
+        )
+    many = [party for party in parties.values() if party.many]
+    for party in many[1:]:
+        ev.error(
+            "VFL0114",
+            f"{many[0].name} and {party.name} both have many rows a key: which rows match is not defined",
+            party.span,
+            "let one of them have one row a key, or add columns to the key until all have one",
+            RelatedSpan(many[0].span, f"the key of {many[0].name}"),
+        )
     keyed = [party for party in parties.values() if party.key]
     for party in keyed[1:]:
         first = keyed[0]
@@ -46,6 +97,22 @@ def check_keys(ev: Evaluator, parties: Mapping[str, PartyInfo]) -> None:
                 "give all parties as many key columns, those that match in the same order",
                 RelatedSpan(first.span, f"the key of {first.name}"),
             )
+
+
+def check_protections(ev: Evaluator, protects: Sequence[tree.Protect], parties: Iterable[PartyInfo]) -> None:
+    """VFL0115: what a mechanism proves is of one row, which a key's rows would share or add up."""
+    joined = next((party for party in parties if party.many or party.missing), None)
+    if joined is None:
+        return
+    why = "many rows a key, as {} has" if joined.many else "rows that a party lacks, as {} may"
+    for protect in protects:
+        ev.error(
+            "VFL0115",
+            f"`protect` does not yet go with {why.format(joined.name)}",
+            protect.span,
+            "remove it, or give all parties tables with one row for each key",
+            RelatedSpan(joined.span, f"the key of {joined.name}"),
+        )
 
 
 def _listed(party: PartyInfo) -> str:

@@ -27,6 +27,8 @@ from vflc.passes.lower.units import changes_units, classes_of, no_way_back, undo
 from vflc.passes.lower.values import LazyValue, Poison, Scope, describe
 from vflc.syntax import tree
 
+STATUS = "status"
+"""Heads the column that says which rows are predicted without a party that may lack them."""
 ROW = "row"
 """Heads the first column of a file of predictions at a place that knows no keys."""
 
@@ -124,6 +126,8 @@ def _taken(ev: Evaluator, predicted: PredictedValue, parties: Mapping[str, Party
     """Whether the file of predictions has another column of this name, which is reported."""
     for party in parties.values():
         beside = dict.fromkeys(party.key, "the key") or {ROW: "the number of a row"}
+        if party.missing:
+            beside |= {STATUS: "what says whether a row is one"}
         if party.population:
             beside |= {column.name: "a feature" for column in party.columns if column.kind == "feature"}
         what = beside.get(predicted.name)

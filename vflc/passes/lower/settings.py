@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from vflc_common.metrics import LOSS
@@ -49,7 +49,7 @@ SETTINGS: dict[str, tuple[Check, str]] = {
     "clip_value": (_number, "a number above 0"),
 }
 
-LISTS = ("optimizer", "metrics", "monitor", "freeze")
+LISTS = ("optimizer", "metrics", "monitor", "freeze", "drop")
 """Settings with values of their own kinds."""
 
 
@@ -64,7 +64,9 @@ def lower_train(
     optimizers: list[OptimizerRule] = []
     for setting in train.settings if train else ():
         name = setting.name.text
-        if name in values or (name == "metrics" and "metrics" in values):
+        if name == "drop":
+            values[name] = {**values.get(name, {}), **_dropped(ev, setting, scope)}
+        elif name in values or (name == "metrics" and "metrics" in values):
             ev.error("VFL0102", f"`{name}` is set twice", setting.name.span)
         elif name == "optimizer":
             rule = lower_optimizer(ev, setting, scope)
@@ -102,6 +104,32 @@ def lower_train(
         values["metrics"] = (*values.get("metrics", ()), values["monitor"])
     values.setdefault("best", values.get("validation", 0) > 0 or "held_out" in values)
     return TrainConfig(optimizers=_unique_ids(optimizers), **values)
+
+
+def _dropped(ev: Evaluator, setting: tree.Setting, scope: Scope) -> dict[str, float]:
+    """The party of `drop alice 0.2` and its share; `check_drop` looks at the party."""
+    party, share = setting.values
+    value = ev.evaluate(share, scope)
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+    if not fits and not isinstance(value, Poison):
+        wanted = "a share of the rows, from 0 to below 1"
+        ev.error("VFL0205", f"`drop` must be {wanted}; this is {describe(value)}", share.span)
+    return {party.name: float(value)} if fits and isinstance(party, tree.Ref) else {}
+
+
+def check_drop(ev: Evaluator, train: tree.Train | None, lacking: Collection[str]) -> None:
+    """VFL0116 where rows of a party are dropped that is not allowed to lack any."""
+    dropped = (
+        [setting.values[0] for setting in train.settings if setting.name.text == "drop"] if train else []
+    )
+    for party in dropped:
+        if isinstance(party, tree.Ref) and party.name not in lacking:
+            ev.error(
+                "VFL0116",
+                f"`drop` takes rows of {party.name}, which has no defaults to stand in",
+                party.span,
+                f"declare at {party.name}: missing party allowed",
+            )
 
 
 def _single(ev: Evaluator, setting: tree.Setting, scope: Scope) -> Any:

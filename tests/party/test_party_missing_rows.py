@@ -1,0 +1,212 @@
+"""Rows that a party lacks: learned defaults in its place, the same between processes, and counted."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+import pytest
+from partying import tensors, train_alone, train_together
+from safetensors.numpy import load_file
+from vflc_runtime.alignment.settings import AlignSettings
+from vflc_runtime.data.overlap import overlap
+from vflc_runtime.errors import Failure
+from vflc_runtime.export.run import export
+from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.predict import predict
+from vflc_runtime.run.train import TrainOptions
+
+from vflc.diagnostics import Refused, SourceText
+from vflc.driver import compile_source
+
+SPEC = """
+party alice {
+  key ID
+  missing party allowed
+  feature Age:  float
+  feature City: string -> hash(10)
+}
+party bob {
+  key ID
+  feature Price: float -> standardize
+  feature Item:  string -> hash(20)
+  feature here:  float
+  column  Rating: int
+  label   liked = Rating > 3
+}
+a = mlp(concat(dense(0.02 * alice.Age, 4), flatten(embed(alice.City, dim = 4))), [8])
+b = mlp(concat(dense(bob.Price, 2), flatten(embed(bob.Item, dim = 4))), [8])
+{MORE}
+fuse at bob {
+  logit = dense(mlp(concat({A}, b), [8]), 1) + 0 * bob.here
+}
+predict liked = sigmoid(logit)
+objective bce(logit, bob.liked)
+release alice { to bob: Age, City }
+release bob { to alice: liked, Item, Price, here }
+train {
+  optimizer adam(lr = 0.05)
+  batch 16
+  epochs 3
+  validation 0.1
+  metrics auc
+}
+"""
+TEXT = SPEC.replace("{MORE}", "").replace("{A}", "a")
+BY_HAND = (
+    SPEC.replace("  missing party allowed\n", "")
+    .replace("{MORE}", "default = weight(8, init = zeros) at bob")
+    .replace("{A}", "a * bob.here + default * (1 - bob.here)")
+)
+HUB = """party hub {}
+h = mlp(concat(a, b), [8]) at hub
+logit = dense(h, 1) at bob"""
+TO_HUB = "{\n  to alice: liked, Item, Price\n  to hub: liked, Item, Price\n}"
+DRAWN = np.random.default_rng(3)
+HAS = DRAWN.random(90) < 0.7
+KEYS = [f"{'01'[not has]}{i:02}" for i, has in enumerate(HAS)]
+"""Those that alice has are before the others, as a run has them."""
+ALICE = pa.table({"ID": KEYS, "Age": DRAWN.normal(40, 9, 90), "City": [f"c{i % 7}" for i in range(90)]})
+BOB = pa.table(
+    {
+        "ID": KEYS,
+        "Price": DRAWN.normal(size=90),
+        "Item": [f"i{i % 11}" for i in range(90)],
+        "here": HAS.astype(float),
+        "Rating": DRAWN.integers(1, 6, 90),
+    }
+)
+LACKING = pa.concat_tables([ALICE.filter(pa.array(HAS)), ALICE.slice(0, 1).set_column(0, "ID", [["z"]])])
+SOURCES = {"alice": LACKING, "bob": BOB}
+OPTIONS = TrainOptions()
+
+
+def compiled(text: str, folder: Path) -> Path:
+    compile_source(SourceText("spec.vfl", text), precision="float64").write(folder)
+    return folder
+
+
+def weights(run: Path, place: str) -> dict[str, Any]:
+    found: dict[str, Any] = load_file(run / place / "model.safetensors")
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("missing")
+    return train_alone(compiled(TEXT, folder / "bundle"), SOURCES, folder / "run", OPTIONS)
+
+
+def test_it_is_the_default_written_by_hand(run: Path, tmp_path: Path) -> None:
+    other = train_alone(
+        compiled(BY_HAND, tmp_path / "hand"), {"alice": ALICE, "bob": BOB}, tmp_path / "run", OPTIONS
+    )
+    for place, more in (("alice", {}), ("bob", {"a.default": "default"})):
+        one, due = weights(run, place), weights(other, place)
+        for name, value in one.items():
+            np.testing.assert_allclose(value, due[more.get(name, name)], rtol=0, atol=1e-9, err_msg=name)
+    assert np.abs(weights(run, "bob")["a.default"]).max() > 0.01
+    found, due = evaluate(run, SOURCES), evaluate(other, {"alice": ALICE, "bob": BOB})
+    assert found["evaluation"]["loss"] == pytest.approx(due["evaluation"]["loss"], abs=1e-9)
+
+
+def test_every_key_is_predicted_and_counted(run: Path, tmp_path: Path) -> None:
+    predict(run, SOURCES, tmp_path / "p.csv")
+    found = csv.read_csv(
+        tmp_path / "p.csv", convert_options=csv.ConvertOptions(column_types={"ID": "string"})
+    )
+    assert sorted(found["ID"].to_pylist()) == sorted(KEYS)
+    lacks = pc.equal(found["status"], "without alice").to_pylist()
+    assert lacks == [key[0] == "1" for key in found["ID"].to_pylist()] and pc.sum(pa.array(lacks)).as_py() > 9
+    counted = overlap(
+        {"alice": {"key": "ID", "missing": True}, "bob": {"key": "ID"}}, {"alice": LACKING, "bob": BOB}
+    )
+    assert [counted.parties[party].kept for party in ("alice", "bob")] == [int(HAS.sum()), 90]
+    metrics = json.loads((run / "metrics.json").read_text())
+    counts = metrics["data"]["parties"]["alice"]
+    have = int(HAS.sum())
+    assert counts == {"rows": have + 1, "kept": have, "dropped": 1, "missing": 90 - have}
+    assert metrics["rows"] == 90
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_between_processes_and_with_many_rows_a_key(many: bool, tmp_path: Path) -> None:
+    text, bob = TEXT.replace("auc\n", "auc\n  drop alice 0.2\n"), BOB
+    if many:
+        text = text.replace("party bob {\n  key ID", "party bob {\n  key ID\n  rows per key many")
+        bob = pa.concat_tables([BOB, BOB.slice(20, 30)])
+    bundle, sources = compiled(text, tmp_path / "bundle"), {"alice": LACKING, "bob": bob}
+    alone = train_alone(bundle, sources, tmp_path / "alone", OPTIONS)
+    found = train_together(
+        bundle, sources, tmp_path / "apart", OPTIONS, method="hash", align=AlignSettings(key=b"k" * 32)
+    )
+    assert not any(isinstance(each, BaseException) for each in found.values()), found
+    for place in ("alice", "bob"):
+        assert tensors(tmp_path / "apart" / place, place) == tensors(alone, place)
+    part = train_alone(bundle, sources, tmp_path / "part", replace(OPTIONS, steps=8))
+    train_alone(bundle, sources, part, replace(OPTIONS, epochs=3, resume=True))
+    assert tensors(part, "alice", "bob") == tensors(alone, "alice", "bob")
+
+
+def test_three_parties_one_of_which_may_lack_rows(tmp_path: Path) -> None:
+    third = "party carol {\n  key ID\n  feature Sum: float\n}\nrelease carol { to alice, bob: Sum }\n"
+    text = third + TEXT.replace("concat(a, b)", "concat(a, b, c)")
+    text = text.replace("fuse at", "c = mlp(dense(carol.Sum, 2), [2])\nfuse at")
+    text = text.replace("alice { to bob", "alice { to bob, carol").replace(
+        "bob { to alice", "bob { to alice, carol"
+    )
+    carol = pa.table({"ID": [*KEYS[:80], "x"], "Sum": DRAWN.normal(size=81)})
+    sources = {"alice": LACKING, "bob": BOB, "carol": carol}
+    bundle = compiled(text, tmp_path / "bundle")
+    alone = train_alone(bundle, sources, tmp_path / "alone", OPTIONS)
+    assert json.loads((alone / "metrics.json").read_text())["rows"] == 80
+    found = train_together(
+        bundle, sources, tmp_path / "apart", OPTIONS, method="hash", align=AlignSettings(key=b"k" * 32)
+    )
+    assert not any(isinstance(each, BaseException) for each in found.values()), found
+    for place in ("alice", "bob", "carol"):
+        assert tensors(tmp_path / "apart" / place, place) == tensors(alone, place)
+
+
+def test_a_place_without_a_table_fills_in_defaults_too(tmp_path: Path) -> None:
+    text = TEXT.replace("fuse at bob {\n  logit = dense(mlp(concat(a, b), [8]), 1) + 0 * bob.here\n}", HUB)
+    text = text.replace("to bob", "to bob, hub").replace("{ to alice: liked, Item, Price, here }", TO_HUB)
+    bundle = compiled(text, tmp_path / "bundle")
+    alone = train_alone(bundle, SOURCES, tmp_path / "alone", OPTIONS)
+    assert "a.default" in weights(alone, "hub")
+    found = train_together(
+        bundle, SOURCES, tmp_path / "apart", OPTIONS, method="hash", align=AlignSettings(key=b"k" * 32)
+    )
+    assert not any(isinstance(each, BaseException) for each in found.values()), found
+    for place in ("alice", "bob", "hub"):
+        assert tensors(tmp_path / "apart" / place, place) == tensors(alone, place)
+
+
+def test_batches_without_a_row_of_the_party_and_none_in_common(run: Path, tmp_path: Path) -> None:
+    one = {"alice": LACKING.slice(0, 1), "bob": BOB}
+    small = train_alone(run / "bundle", one, tmp_path / "one", replace(OPTIONS, epochs=1, batch=2))
+    assert all(np.isfinite(value).all() for value in weights(small, "alice").values())
+    with pytest.raises(Failure, match="VFL0606"):
+        one["alice"] = LACKING.slice(len(LACKING) - 1)
+        train_alone(run / "bundle", one, tmp_path / "none", OPTIONS)
+
+
+def test_what_does_not_go_with_it_is_said(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="VFL0731: export"):
+        export(run, tmp_path / "out")
+    for change, code in {
+        ("key ID\n  feature Price", "key ID\n  missing party allowed\n  feature Price"): "VFL0116",
+        ("auc\n", "auc\n  drop bob 0.2\n"): "VFL0116",
+        ("auc\n", "auc\n  drop alice 1.2\n"): "VFL0205",
+        ("predict liked", "predict status"): "VFL0160",
+    }.items():
+        with pytest.raises(Refused) as caught:
+            compiled(TEXT.replace(*change), tmp_path / "bad")
+        assert code in {each.code for each in caught.value.diagnostics}, change
+    mixed = TEXT.replace("a = mlp(", "a = batch_norm(mlp(").replace(", [8])\nb", ", [8]))\nb")
+    with pytest.raises(Refused, match="VFL0116"):
+        compiled(mixed, tmp_path / "mixed")
