@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from vflc.ops import FUNCTIONS
+from vflc.translation.embedding_groups import EmbeddingGroup
 from vflc.translation.expressions import GraphWriter
 from vflc.translation.graph import InputColumn, Value
 from vflc.translation.names import RESERVED, Names
 from vflc.translation.pieces import BlockUse, PartKeys, RepeatedBlock, SpecPiece, pieces_of, side_by_side
 from vflc.translation.repeats import with_blocks
-from vflc.translation.structure import EmbeddingGroup, Structures, find
+from vflc.translation.structure import Structures, find
 from vflc.translation.text import ATOM, AXES, Axes, Text, flat
 
 RESULT = "return"

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
+from vflc.translation.embedding_groups import EmbeddingGroup
 from vflc.translation.graph import AxisSizes, Value, refuse, shown
 from vflc.translation.layers import LayerWriter
 from vflc.translation.names import literal
-from vflc.translation.structure import EmbeddingGroup, find
+from vflc.translation.structure import find
 from vflc.translation.text import ATOM, AXES, POWER, PRODUCT, SUM, UNARY, Text, flat, widest
 
 INFIX = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vflc.translation.bindings import Bindings
+from vflc.translation.embedding_groups import EmbeddingGroup
 from vflc.translation.graph import InputColumn, Value
 from vflc.translation.names import Names, families, identifier, literal
-from vflc.translation.structure import DenseChain, EmbeddingGroup
+from vflc.translation.structure import DenseChain
 from vflc.translation.text import ATOM, PRODUCT, SUM, Text, flat
 
 

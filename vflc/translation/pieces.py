@@ -7,9 +7,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from vflc.translation.embedding_groups import EmbeddingGroup
 from vflc.translation.graph import Value
 from vflc.translation.names import literal
-from vflc.translation.structure import DenseChain, EmbeddingGroup, Structures
+from vflc.translation.structure import DenseChain, Structures
 
 MADE_ONCE = ("embed", "dense", "batch_norm", "layer_norm", "weight")
 """Operations with weights: a line of their own each."""
