@@ -125,8 +125,8 @@ def test_a_data_set_is_that_of_the_local_run_to_the_bit():
     tables = {p: pa.table({"ID": k, "v": [x * x / 3 + len(k) for x in k]}) for p, k in keys.items()}
     encoders = {p: {"parties": {p: {"key": "ID", "columns": columns}}} for p in keys}
     both = {"parties": {p: encoders[p]["parties"][p] for p in keys}}
-    training = lambda rows: pa.array(range(0, rows, 2)).to_numpy()  # noqa: E731
-    local = Dataset.load(both, tables, training=training)
+    keep = lambda rows, _: pa.array(range(1, rows, 2)).to_numpy()  # noqa: E731
+    local = Dataset.load(both, tables, keep=keep)
     texts = {}
     for party in keys:
         alone = Dataset.load(encoders[party], {party: tables[party]})
@@ -136,7 +136,7 @@ def test_a_data_set_is_that_of_the_local_run_to_the_bit():
         rows = pa.array(positions[party]).to_numpy()
         agreed = CommonRows(rows)
         own = Dataset.load(
-            encoders[party], {party: tables[party]}, training=training, agree=lambda _, found=agreed: found
+            encoders[party], {party: tables[party]}, keep=keep, agree=lambda _, found=agreed: found
         )
         assert own.keys == local.keys and own.rows == local.rows == 4
         assert own.inputs[f"{party}.v"].tobytes() == local.inputs[f"{party}.v"].tobytes()
