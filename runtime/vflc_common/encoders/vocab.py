@@ -212,7 +212,7 @@ ENCODER = Encoder(
         result=lambda counted, settings: {
             "values": counted.most(settings["max"], settings["min_count"] or 1)
         },
-        settled=lambda settings: {**dict.fromkeys(settings), **{name: settings[name] for name in KEPT}},
+        settled=lambda settings: {**dict.fromkeys(settings), **{name: settings.get(name) for name in KEPT}},
         neutral={"values": None},
         needed=lambda settings: settings.get("max") is not None,
         of="values",

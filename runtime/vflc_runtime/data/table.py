@@ -167,10 +167,8 @@ def _refuse_value(
     if column["type"] == "int" and values.is_long(value):
         help = "declare the column string: this number does not fit a 64-bit int"
     elif column["type"] in ("int", "float") and re.fullmatch(r"\s*[+-]?[0-9.]*,[0-9]+\s*", str(value)):
-        name = written(name_in_table(column))
-        help = (
-            f'if this is a decimal comma, declare the column float(","): {column["kind"]} {name}: float(",")'
-        )
+        shown_as = f'{column.get("kind", "column")} {written(name_in_table(column))}: float(",")'
+        help = f'if this is a decimal comma, declare the column float(","): {shown_as}'
     elif column["type"] in HELP:
         help = HELP[column["type"]]
     elif column["type"] == "string":

@@ -273,11 +273,12 @@ def what_to_do(name: str, declared: str, type: str) -> str:
     if declared in LISTS and not type.endswith("]"):
         return 'declare it string, and split it in the spec: feature X: string -> split("|")'
     if type.endswith("]"):
+        first = ""
         if declared in ("string", "int") and as_text(type.partition("[")[0], name) is not None:
             element = "int" if type.partition("[")[0] in INTEGERS else "string"
-            return f"declare it list({element})"
+            first = f"declare it list({element}), or "
         return (
-            f"join the list into one text, and split it in the spec: "
+            f"{first}join the list into one text, and split it in the spec: "
             f"sql:SELECT … array_to_string({called}, '|') AS {called}, and -> split(\"|\")"
         )
     if type.startswith(("STRUCT", "MAP", "UNION", "TUPLE", "VARIANT")):
