@@ -366,12 +366,19 @@ def test_what_is_known_of_a_loss() -> None:
         "huber": ("number", None, None, False), "quantile": ("number", None, None, False),
         "poisson": ("number", None, None, False), "focal": ("binary", "sigmoid", None, True),
         "hinge": ("binary", "sigmoid", None, True),
+        "gaussian_nll": ("number", None, None, False), "ordinal": ("multiclass", "class_shares", None, True),
+        "bpr": ("number", None, None, False), "triplet": ("number", None, None, False),
+        "info_nce": ("number", None, None, False),
     }  # fmt: skip
     assert all(rule_of(name) is rule and rule.name == name and rule.tells for name, rule in LOSSES.items())
     assert rule_of("l2") is UNKNOWN and UNKNOWN.classifies and UNKNOWN.predicted == "number"
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "cce"])
+OTHERWISE = {"cce", "ordinal", "gaussian_nll", "bpr", "triplet", "info_nce"}
+"""Losses of other values than a number and its label: tests of their own have them."""
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in OTHERWISE])
 def test_a_loss_notes_what_it_compares(name: str) -> None:
     b = build()
     x, y, w = value(b, "x", None, 1), feature(b, "y", "number", op="label"), value(b, "w", None)

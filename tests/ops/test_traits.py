@@ -85,7 +85,7 @@ FIXED = {
     "exp": "(0, inf)", "sqrt": "[0, inf)", "square": "[0, inf)", "abs": "[0, inf)", "relu": "[0, inf)",
     "sign": "[-1, 1]", "cos": "[-1, 1]", "erf": "(-1, 1)", "tanh": "(-1, 1)", "sigmoid": "(0, 1)",
     "softmax": "(0, 1)", "softplus": "(0, inf)", "log_softmax": "(-inf, 0]", "count": "(0, inf)",
-    "one_hot": "[0, 1]", "random": "[0, 1)", "example_weight": "[0, inf)",
+    "one_hot": "[0, 1]", "present": "[0, 1]", "random": "[0, 1)", "example_weight": "[0, inf)",
     **dict.fromkeys(("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"), "[0, 1]"),
     **dict.fromkeys(("logical_and", "logical_or", "logical_not"), "[0, 1]"),
     "class_shares": "[-1, 1]",

@@ -52,7 +52,9 @@ BINARY: Mapping[str, Peer] = {
     "precision": lambda t, p, w: peer.precision_score(t, p > 0.5, sample_weight=w),
     "recall": lambda t, p, w: peer.recall_score(t, p > 0.5, sample_weight=w),
     "f1": lambda t, p, w: peer.f1_score(t, p > 0.5, sample_weight=w),
-    "log_loss": lambda t, p, w: peer.log_loss(t, np.clip(p, LIKELY, 1 - LIKELY), sample_weight=w),
+    "log_loss": lambda t, p, w: peer.log_loss(
+        t, np.where(t > 0, np.maximum(p, LIKELY), np.minimum(p, 1 - LIKELY)), sample_weight=w
+    ),
     "rmse": lambda t, p, w: peer.root_mean_squared_error(t, p, sample_weight=w),
     "mae": lambda t, p, w: peer.mean_absolute_error(t, p, sample_weight=w),
 }
