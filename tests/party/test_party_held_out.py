@@ -22,6 +22,7 @@ from partying import (
     train_together,
 )
 from vflc_runtime.bundle.manifest import read_manifest
+from vflc_runtime.errors import Failure
 from vflc_runtime.party.train import train_party
 from vflc_runtime.run.folds import train_folds
 from vflc_runtime.run.train import TrainOptions, train
@@ -72,6 +73,25 @@ def test_all_keep_the_rows_that_one_process_keeps(setting: str, tmp_path: Path) 
     assert history(tmp_path / "b")[-1]["validation"] == history(alone)[-1]["validation"] != {}
     again = train_together(bundle, sources, tmp_path, replace(OPTIONS, resume=True, epochs=3))
     assert {result.metrics["epochs"] for result in again.values()} == {3}
+
+
+def test_a_column_that_would_keep_other_rows_is_noticed_at_a_resumption(tmp_path: Path) -> None:
+    """No value that is learned from has changed; which rows are learned from would."""
+    bundle, sources = (
+        compiled("m", SPEC.format("validation groups(who, 0.4)"), tmp_path / "bundle"),
+        tables(0, 60),
+    )
+    one = replace(OPTIONS, epochs=1)
+    train(bundle, sources, tmp_path / "alone", one)
+    train_together(bundle, sources, tmp_path, one)
+    who = pa.array([f"u{i * i % 9}" for i in range(60)])
+    changed = {**sources, "a": sources["a"].set_column(2, "who", who)}
+    on = replace(OPTIONS, resume=True, epochs=2)
+    with pytest.raises(Failure, match=r"VFL0626: .*alone keeps other rows for validation"):
+        train(bundle, changed, tmp_path / "alone", on)
+    ran = train_together(bundle, changed, tmp_path, on)
+    assert "VFL0626" in {each.code for each in ran.values()} <= {"VFL0626", "VFL0652"}
+    assert train(bundle, sources, tmp_path / "alone", on).metrics["epochs"] == 2
 
 
 def apart(

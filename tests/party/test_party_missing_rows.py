@@ -13,10 +13,12 @@ import pytest
 from partying import tensors, train_alone, train_together
 from safetensors.numpy import load_file
 from vflc_runtime.alignment.settings import AlignSettings
+from vflc_runtime.data.batches import permutation
 from vflc_runtime.data.overlap import overlap
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.run import export
 from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.importance import importance
 from vflc_runtime.run.predict import predict
 from vflc_runtime.run.train import TrainOptions
 
@@ -184,6 +186,23 @@ def test_a_place_without_a_table_fills_in_defaults_too(tmp_path: Path) -> None:
     assert not any(isinstance(each, BaseException) for each in found.values()), found
     for place in ("alice", "bob", "hub"):
         assert tensors(tmp_path / "apart" / place, place) == tensors(alone, place)
+
+
+def test_importance_exchanges_the_rows_that_a_party_has(tmp_path: Path) -> None:
+    """As if its own table had them exchanged; what it lacks, and rows of one key, stay as they are."""
+    text = TEXT.replace("party bob {\n  key ID", "party bob {\n  key ID\n  rows per key many")
+    bundle, bob = compiled(text, tmp_path / "bundle"), pa.concat_tables([BOB, BOB.slice(20, 30)])
+    run = train_alone(bundle, {"alice": LACKING, "bob": bob}, tmp_path / "run", OPTIONS)
+    have, bob = int(HAS.sum()), pa.concat_tables([BOB, BOB.slice(5, 30)])  # not the run's: all rows count
+    new = LACKING.slice(0, have)
+    found = importance(run, {"alice": new, "bob": bob}, repeats=1, threads=1)
+    assert not found["validation"] and found["rows"] == 120
+    drawn = permutation(have, 0, f"importance of alice.Age {found['seed']} 0")
+    exchanged = new.set_column(1, "Age", new["Age"].take(pa.array(drawn)))
+    due = evaluate(run, {"alice": exchanged, "bob": bob})["evaluation"]["loss"] - found["results"]["loss"]
+    (age,) = [each for each in found["features"] if each["feature"] == "Age"]
+    assert age["importance"]["loss"] == pytest.approx(due, abs=1e-9) != 0
+    assert [each["importance"]["loss"] for each in found["parties"]] != [0, 0]
 
 
 def test_batches_without_a_row_of_the_party_and_none_in_common(run: Path, tmp_path: Path) -> None:

@@ -76,10 +76,8 @@ class Context:
                 "audit a model with several places: a model at one place sends nothing",
             )
         data = loading.load_training(bundle, sources, settings, folder.fitted(bundle), listen)
-        if loading.fingerprint(data) != settings["data"]:
-            raise Failure(
-                "VFL0626", f"{run} was trained on other rows", "give the data that the run was trained on"
-            )
+        found = loading.marks(bundle, settings, data)
+        loading.same_rows(run, settings, found, "give the data that the run was trained on")
         edges = bundle.manifest.document["edges"]
         whole = _heard(folder, bundle, data, engine, threads)
         return cls(folder, bundle, data, transcripts, whole, tuple(edges), threads)

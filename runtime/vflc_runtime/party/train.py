@@ -213,20 +213,16 @@ class _Training:
 
     def _run_folder(self, data: Dataset, order: Order) -> RunFolder:
         """The run's folder, made where there is none yet; VFL0626 where it was trained on other rows."""
-        fingerprint = loading.fingerprint(data, self.site.apart is not None)
+        marks = loading.marks(self.bundle, self.settings, data, self.site.apart is not None)
         if self._run is None:
-            self.settings["data"] = fingerprint
+            self.settings |= marks
             account(self.out, self.site.ledger, self.settings, self.bundle, data, order)
             run = create(self.out, self.bundle, self.settings, data.state, self.options.overwrite)
             start_weights.keep(run.path, self.start)
             self._held.enter_context(run.locked())
             return run
-        if fingerprint != self.settings["data"]:
-            raise Failure(
-                "VFL0626",
-                f"{self.out} was trained on other rows",
-                "resume it with the data it was started with, at all parties",
-            )
+        help = "resume it with the data it was started with, at all parties"
+        loading.same_rows(self.out, self.settings, marks, help)
         return self._run
 
 

@@ -22,6 +22,7 @@ from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.batches import permutation
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import TableSource
+from vflc_runtime.data.spread import ABSENT
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, Scores, silent
 from vflc_runtime.run import loading
@@ -45,7 +46,9 @@ class Exchanged(Struct, frozen=True):
             each.id
             for plan in bundle.plans.values()
             for each in plan.inputs.values()
-            if not each.label and each.party == self.party and self.feature in (None, each.column)
+            if not (each.label or each.present)
+            and each.party == self.party
+            and self.feature in (None, each.column)
         ]
 
 
@@ -84,7 +87,8 @@ def importance(
     rows, kept = np.arange(data.rows), False
     if loading.fingerprint(data) == folder.settings["data"]:
         again = loading.load_training(bundle, sources, folder.settings, folder.fitted(bundle), silent)
-        kept = again.held_out is not None and len(again.held_out) > 0
+        same = loading.marks(bundle, folder.settings, again).get("kept") == folder.settings.get("kept")
+        kept = same and again.held_out is not None and len(again.held_out) > 0
         rows = again.held_out if kept and again.held_out is not None else rows
     seed = folder.settings["seed"] if seed is None else seed
 
@@ -147,7 +151,13 @@ def _all(session: Session) -> Iterator[Exchanged]:
 
 
 def _with_exchanged(data: Dataset, each: Exchanged, bundle: Bundle, rows: Indices, purpose: str) -> Dataset:
-    """The data with values exchanged among the rows that count; labels and example weights stay."""
+    """The data with values exchanged among the rows that count; labels and example weights stay.
+
+    These are the party's own rows: one that stands beside many rows of another party is exchanged whole.
+    """
+    if each.party in data.at:
+        own = np.unique(data.at[each.party][rows])
+        rows = own[own != ABSENT]
     drawn = permutation(len(rows), 0, f"importance of {each.party}.{each.feature or ''} {purpose}")
     inputs = dict(data.inputs)
     for name in each.inputs(bundle):

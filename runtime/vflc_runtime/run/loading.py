@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -214,6 +215,25 @@ def present(bundle: Bundle) -> dict[str, tuple[str, np.dtype[Any]]]:
     type = np.dtype(bundle.manifest.precision)
     inputs = [i for plan in bundle.plans.values() for i in plan.inputs.values() if i.present]
     return {i.id: (i.party, type) for i in inputs}
+
+
+def marks(bundle: Bundle, settings: Mapping[str, Any], data: Dataset, apart: bool = False) -> dict[str, str]:
+    """By what a resumed run knows its rows again: `data`, and `kept` where a column decides which are kept.
+
+    `apart`: some rows come from tables of their own, to validate with.
+    """
+    found = {"data": fingerprint(data, apart)}
+    if rule_of(bundle, settings) is not None and data.held_out is not None:
+        rows = np.ascontiguousarray(data.held_out, "<i8")
+        found["kept"] = hashlib.sha256(rows.view(np.uint8).data).hexdigest()
+    return found
+
+
+def same_rows(where: Path, settings: Mapping[str, Any], found: Mapping[str, str], help: str) -> None:
+    """VFL0626 where the `marks` are others than those in a run's settings."""
+    for name, what in (("data", "was trained on other rows"), ("kept", "keeps other rows for validation")):
+        if settings.get(name) != found.get(name):
+            raise Failure("VFL0626", f"{where} {what}", help)
 
 
 def fingerprint(data: Dataset, apart: bool = False) -> str:

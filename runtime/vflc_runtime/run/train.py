@@ -13,6 +13,7 @@ from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.interrupts import Interrupts
+from vflc_runtime.run.loading import same_rows
 from vflc_runtime.run.new_run import create, refuse_existing
 from vflc_runtime.run.settings import TrainOptions, check_options, new_settings, resumed_settings
 from vflc_runtime.run.state import Checkpoint, RunFolder
@@ -67,7 +68,7 @@ def train(
     work = work_of(open_any(bundle_dir, engine=options.engine), options)
     settings = new_settings(work.bundle, options)
     work.load(sources, settings, None, listen)
-    settings["data"] = work.fingerprint()
+    settings |= work.marks(settings)
     with work.at_work(out, settings):
         work.begin(out, settings)
         run = create(out, work.bundle, settings, work.fitted, options.overwrite)
@@ -98,10 +99,7 @@ def _resume(
         )
     settings = resumed_settings(run, options, work.terms)
     work.load(sources, settings, run, listen)
-    if work.fingerprint() != settings["data"]:
-        raise Failure(
-            "VFL0626", f"{run.path} was trained on other rows", "resume it with the data it was started with"
-        )
+    same_rows(run.path, settings, work.marks(settings), "resume it with the data it was started with")
     with work.at_work(run.path, settings):
         return _run(run, work, settings, run.go_on(listen), listen)
 

@@ -63,8 +63,8 @@ class Work(ABC):
         """Reads the rows; those of a new run, where `run` is None, are checked to be worth training on."""
 
     @abstractmethod
-    def fingerprint(self) -> str:
-        """SHA-256 of the rows, by which a resumed run knows its data again."""
+    def marks(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """By what a resumed run knows its rows again, to be kept in its settings."""
 
     @abstractmethod
     def begin(self, out: Path, settings: dict[str, Any]) -> None:
@@ -114,9 +114,9 @@ class PartyWork(Work):
             loading.check_labels(self.bundle, data)
         self.fitted, self.order = data.state, order_of(settings, data.rows, data.held_out)
 
-    def fingerprint(self) -> str:
+    def marks(self, settings: Mapping[str, Any]) -> dict[str, str]:
         """See `Work`."""
-        return loading.fingerprint(self.data, self.apart)
+        return loading.marks(self.bundle, settings, self.data, self.apart)
 
     @contextmanager
     def at_work(self, out: Path, settings: Mapping[str, Any]) -> Iterator[None]:
@@ -175,14 +175,14 @@ class UsersWork(Work):
         self.settings = chosen(self.bundle, settings)
         self.split = split_users(self.users, self.settings)
 
-    def fingerprint(self) -> str:
-        """Of the rows, and of whose they are."""
+    def marks(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """See `Work`: of the rows, and of whose they are."""
         seen = hashlib.sha256(loading.fingerprint(self.data).encode())
         seen.update(self.users.starts.tobytes())
         for part in self.users.keys.buffers():
             if part is not None:
                 seen.update(part)
-        return seen.hexdigest()
+        return {"data": seen.hexdigest()}
 
     def begin(self, out: Path, settings: dict[str, Any]) -> None:
         """Noise is drawn from a secret of the run's own."""
