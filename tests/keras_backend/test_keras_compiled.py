@@ -8,7 +8,7 @@ from keras_testing import needs_tensorflow
 
 from vflc.diagnostics import SourceText
 from vflc.driver import unsplit_source
-from vflc.emit.keras.whole import _optimizer
+from vflc.emit.compiled import _optimizer
 from vflc.ops.optimizers import OPTIMIZERS
 
 SPEC = """

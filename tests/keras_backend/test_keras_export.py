@@ -179,7 +179,7 @@ def onnx_model(cut: RawFeature) -> onnxruntime.InferenceSession:
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_onnx_encodes_as_the_runtime(name: str) -> None:
-    cut, _ = _cut(raw(name), OnnxFormat(Alone()))  # type: ignore[arg-type]
+    cut, _ = _cut(raw(name), OnnxFormat(Alone(), {}))  # type: ignore[arg-type]
     hashes = any(encoder["name"] == "hash" for encoder in CHAINS[name][1])
     assert cut.encoded == (hashes or name in NO_EMPTY), "what ONNX can do is left to it"
     session, values = onnx_model(cut), accepted(name)

@@ -83,9 +83,13 @@ class PlaceRows:
             self.data = load(self._agree)
             return self.data.rows
         before, self._found = self._found, []
-        agreed = [self._agree(keys) for keys, _ in before]
+        try:
+            agreed = [self._agree(keys) for keys, _ in before]
+        except BaseException:
+            self._found = before  # a peer began anew once more: all of it is aligned again
+            raise
         if not all(_same(new, old) for new, (_, old) in zip(agreed, before, strict=True)):
-            again = iter(agreed)
+            again, self.data = iter(agreed), None
             self.data = load(lambda keys: next(again))
         return self.data.rows
 
