@@ -79,10 +79,25 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     with pytest.raises(Failure, match="search differ") as failed:
         Tuning(spec, SEARCH[:1], part.out, OPTIONS).run(5, tables, resume=True)
     assert failed.value.code == "VFL0750"
-    (part.out / "trials.json").write_text("[{]")
+    kept = json.loads((part.out / "trials.json").read_text())
+    first = kept[0]
+    settings = first["settings"]
+    for change in ({"value": "1"}, {"number": 2}, {"metric": None}, {"settings": {"RATE": "0.1"}}):
+        _damaged(spec, part.out, tables, "trials.json", json.dumps([first | change]))
+    for tried in ({"batch": "16"}, {"RATE": "nan"}, {"RATE": "-1"}, {"RATE": "x"}):
+        damaged = [first | {"settings": settings | tried}]
+        _damaged(spec, part.out, tables, "trials.json", json.dumps(damaged))
+    for nothing in ("{}", "[null]", '[{"number": 1}]'):
+        _damaged(spec, part.out, tables, "trials.json", nothing)
+    _damaged(spec, part.out, tables, "trials.json", "[{]")
+    _damaged(spec, part.out, tables, "tune.json", "[]")
+
+
+def _damaged(spec: Path, out: Path, tables: dict[str, Any], name: str, text: str) -> None:
+    (out / name).write_text(text)
     with pytest.raises(Failure) as failed:
-        Tuning(spec, SEARCH, part.out, OPTIONS).run(5, tables, resume=True)
-    assert failed.value.code == "VFL0621"
+        Tuning(spec, SEARCH, out, OPTIONS).run(5, tables, resume=True)
+    assert failed.value.code == "VFL0621", text
 
 
 def test_a_trial_that_diverges_has_no_value(spec: Path, tables: dict[str, Any], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Encoder chains against plain per-value references, and against Keras."""
 
 import math
+from typing import Any
 
 import farmhash
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_common.moments import Moments
 from vflc_runtime.data.chain import EncoderChain
+from vflc_runtime.data.encoders import may_be_fitted
 from vflc_runtime.errors import Failure
 
 WHERE = {"file": "spec.vfl", "line": 4, "column": 3, "end_column": 9, "text": "  feature f: string"}
@@ -308,3 +310,24 @@ def test_a_vocabulary_has_the_texts_that_tables_have():
     assert ids.tolist() == [0, 1, 2]
     made, _ = encode([None, "1"], {"name": "missing", "value": 1.0}, vocab("1", "2"))
     assert made.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("fitted", "fits"),
+    [
+        ({"values": ["a", "b"]}, True),
+        ({"values": [1, 2]}, True),
+        ({"values": ["a", 1]}, False),
+        ({"values": ["a", "\ud800"]}, False),
+        ({"values": ["a", ["b"]]}, False),
+        ({"values": []}, False),
+        ({"values": "ab"}, False),
+        ({"values": None}, False),
+        ({"max": 3}, False),
+        (None, False),
+    ],
+)
+def test_what_a_file_says_that_a_vocabulary_was_fitted_to(fitted: Any, fits: bool) -> None:
+    vocab = {"name": "vocab", "values": None, "max": 3, "min_count": 1, "default": "other"}
+    column = {"encoders": [{"name": "lower"}, vocab]}
+    assert may_be_fitted(column, [None, fitted]) == fits

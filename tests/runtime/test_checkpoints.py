@@ -156,6 +156,31 @@ def test_what_else_a_run_is_made_of(run: Path, data: dict[str, Any], name: str) 
         assert caught.value.code == "VFL0621"
 
 
+@pytest.mark.parametrize("name", ["alice/encoders.json", "checkpoint.json"])
+def test_files_with_checksums_that_fit_are_read_with_care_too(
+    run: Path, data: dict[str, Any], name: str
+) -> None:
+    """Whoever edits a file may write its checksum, too."""
+    folder = newest(run) if name == "checkpoint.json" else run
+    whole = json.loads((folder / name).read_text())
+    first = whole.get("alice.x")
+    wrong: list[Any] = [3.5, [], {**whole, "alice.x": None}, {**whole, "alice.x": []}]
+    if first is None:
+        wrong = [3.5, [], whole | {"step": "1"}, whole | {"best": 3}, whole | {"more": 1}]
+    else:
+        for value in ("1", None, [1.0], True, 10**400):
+            wrong.append({"alice.x": [{**each, next(iter(each)): value} for each in first]})
+        wrong += [{"alice.x": [None] * len(first)}, {"alice.x": [{"mean": 0.0}]}, {"alice.x": [*first, None]}]
+    for edited in wrong:
+        text = json.dumps(edited)
+        (folder / name).write_text(text)
+        sums = files.read_sums(folder) | files.checksums(folder, [name])
+        (folder / files.SUMS).write_bytes(files.sums_content(sums))
+        with pytest.raises(Failure) as caught:
+            train(None, data, run, MORE)
+        assert caught.value.code == "VFL0621", text
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 

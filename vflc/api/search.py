@@ -62,6 +62,17 @@ class Search(Struct, frozen=True):
         """A value that was drawn, as the spec writes it."""
         return str(value) if self.choices or self.way == "int" else f"{value:.6g}"
 
+    def holds(self, text: str) -> bool:
+        """Whether it could have written so."""
+        if self.choices:
+            return text in self.choices
+        try:
+            value = int(text) if self.way == "int" else float(text)
+        except ValueError:
+            return False
+        slack = 0 if self.way == "int" else 1e-5 * max(abs(self.low), abs(self.high))  # of six digits
+        return self.low - slack <= value <= self.high + slack
+
     def read(self, text: str) -> Any:
         """The value that was written so."""
         if self.choices:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct, to_builtins
 from vflc_common.metrics import smaller_is_better
 from vflc_common.words import DEFAULT_BACKEND
@@ -141,10 +142,11 @@ class Tuning:
             help = "continue it (--resume), or choose another folder"
             raise Failure("VFL0624", f"{self.out} already holds a search", help)
         try:
-            known = json.loads(there.read_bytes())
-            found = json.loads((self.out / TRIALS).read_bytes()) if (self.out / TRIALS).exists() else []
-            self.trials = [TrialResult(**each) for each in found]
-        except (OSError, ValueError, TypeError):
+            known = msgspec.json.decode(there.read_bytes(), type=dict[str, Any])
+            trials = self.out / TRIALS
+            found = trials.read_bytes() if trials.exists() else b"[]"
+            self.trials = msgspec.json.decode(found, type=list[TrialResult])
+        except (OSError, msgspec.DecodeError):
             raise Failure("VFL0621", f"{self.out} does not hold a search that can be read") from None
         if known != json.loads(json.dumps(about)):
             changed = ", ".join(
@@ -152,6 +154,16 @@ class Tuning:
             )
             why = f"{self.out} holds a search of another kind: {changed} differ"
             raise Failure("VFL0750", why, "continue it with the spec and options it was started with")
+        for number, each in enumerate(self.trials, 1):
+            if each.number != number or not self._may_be(each):
+                why = f"{trials} has a trial {each.number} that this search cannot have made"
+                raise Failure("VFL0621", why, "restore the file from a copy, or search in another folder")
+
+    def _may_be(self, trial: TrialResult) -> bool:
+        """Whether it tried what is searched, and says what its value is of."""
+        tried = trial.settings.keys() == {each.name for each in self.search}
+        known = trial.value is None or trial.metric is not None
+        return tried and known and all(each.holds(trial.settings[each.name]) for each in self.search)
 
     def _next(self, sources: Mapping[str, TableSource], listen: Listener) -> TrialResult:
         number = len(self.trials) + 1

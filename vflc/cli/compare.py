@@ -14,7 +14,7 @@ from vflc.cli.options import RUN, json_output
 ROWS = ("test", "validation", "train")
 """Of which rows results are compared: the first that all runs have."""
 SETTINGS = ("seed", "batch", "epochs", "rounds", "cohort", "validation", "fold", "shuffle")
-SAME_ROWS = ("data", "seed", "validation", "fold")
+SAME_ROWS = ("data", "kept", "seed", "validation", "fold")
 """What decides which rows are held out, and of which tables."""
 
 

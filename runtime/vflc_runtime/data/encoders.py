@@ -7,16 +7,20 @@ text for numbers or the like; `chain` says which column that was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from vflc_common.encoder import EncoderSettings, Fit
+from vflc_common.encoder import EncoderSettings, Fit, is_number, is_value
 from vflc_common.encoders import ENCODERS, record
 from vflc_common.encoding import by_value
 from vflc_common.values import Values
+from vflc_common.words import vector_width
+
+HALF = re.compile("[\ud800-\udfff]")
 
 
 def settled(encoder: EncoderSettings, fitted: Mapping[str, Any] | None) -> EncoderSettings:
@@ -33,6 +37,40 @@ def plain(value: Any, fit: Fit) -> Any:
     if fit.of == "values":
         return value
     return [float(each) for each in value] if isinstance(value, list) else float(value)
+
+
+def may_be_fitted(column: Mapping[str, Any], state: Any) -> bool:
+    """Whether a column's encoders may have been fitted to this, which a file says."""
+    chain, width = column.get("encoders", ()), vector_width(column.get("type"))
+    if not isinstance(state, list) or len(state) != len(chain):
+        return False
+    return all(_may_be(encoder, each, width) for encoder, each in zip(chain, state, strict=True))
+
+
+def _may_be(encoder: EncoderSettings, fitted: Any, width: int | None) -> bool:
+    fit = record(encoder).fit
+    if fitted is None:
+        return not record(encoder).unfitted(encoder)
+    if fit is None or not isinstance(fitted, dict) or fitted.keys() != fit.neutral.keys():
+        return False
+    many = {parameter.name for parameter in record(encoder).parameters if parameter.many}
+    fits = _is_text_or_number if fit.of == "values" else is_number
+    for name, value in fitted.items():
+        parts = [value] if width is None else value
+        if not isinstance(parts, list) or len(parts) != (width or 1):
+            return False
+        for part in parts:
+            found = part if name in many else [part]
+            if not isinstance(found, list) or not found or not all(map(fits, found)):
+                return False
+            if len({isinstance(each, str) for each in found}) > 1:
+                return False
+    return True
+
+
+def _is_text_or_number(value: Any) -> bool:
+    """Whether a table may have the value; half of a character is no text."""
+    return is_value(value) and not (isinstance(value, str) and HALF.search(value))
 
 
 def encode(values: Values, encoder: EncoderSettings, fitted: Mapping[str, Any] | None = None) -> Values:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
 from vflc_runtime import files
@@ -177,7 +178,8 @@ def in_words(saved: Mapping[str, Any]) -> str:
 def read_progress(folder: Path) -> RunProgress:
     """How far the run was; VFL0621 where the file is of another version."""
     try:
-        return RunProgress(**json.loads((folder / _PROGRESS).read_bytes()))
+        progress = RunProgress(**json.loads((folder / _PROGRESS).read_bytes()))
+        return msgspec.convert(vars(progress), RunProgress)
     except (OSError, ValueError, TypeError):
         raise Failure("VFL0621", f"{folder} cannot be read") from None
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle, PopulationBundle, of_parties, of_population, open_any
+from vflc_runtime.data.encoders import may_be_fitted
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import FellBack, Listener, silent
 from vflc_runtime.finite import NotFinite
@@ -106,10 +107,21 @@ class RunFolder:
         fitted: dict[str, Any] = {}
         for place in bundle.plans:
             self._check(f"{place}/encoders.json")
+            file = self.path / place / "encoders.json"
             try:
-                fitted.update(json.loads((self.path / place / "encoders.json").read_bytes()))
+                found = json.loads(file.read_bytes())
+                fits = isinstance(found, dict) and all(
+                    may_be_fitted(column, found[id])
+                    for party, info in bundle.plans[place].encoders.items()
+                    for column in info["columns"]
+                    if (id := f"{party}.{column['name']}") in found
+                )
             except (OSError, ValueError):
-                raise Failure("VFL0621", f"{self.path / place / 'encoders.json'} cannot be read") from None
+                fits = False
+            if not fits:
+                help = "restore the run's folder from a copy, or train again"
+                raise Failure("VFL0621", f"{file} does not hold what encoders were fitted to", help)
+            fitted.update(found)
         return fitted
 
     def save(self, checkpoint: Checkpoint) -> Path:
