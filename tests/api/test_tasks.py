@@ -135,6 +135,13 @@ def test_masked_rows_count_nothing_and_balanced_classes_alike(rows, tmp_path):
         asked.fit(tables(rows, liked=one), out=tmp_path / "one")
 
 
+def test_columns_of_a_family_of_masked_labels_are_named():
+    tail = "z = dense(joint, 2) at bob\npredict L{1..2} = sigmoid(z)\nobjective bce(z, bob.L{1..2})\n"
+    text = PARTIES % "label L{1..2}: int -> masked" + tail + TRAIN % "auc"
+    found = [each for each in check_source(SourceText("s.vfl", text)) if each.code == "VFL0340"]
+    assert any(name in each.message for each in found for name in ("L1, has_L1", "has_L1, has_L2"))
+
+
 def test_masked_classes_and_a_loss_by_hand(rows, tmp_path):
     stars = pa.array(rows["Stars"], mask=np.arange(ROWS) % 4 == 0)
     spec = "label star = Stars -> vocab(1..5) -> masked -> balanced\n  label y = Y -> masked"

@@ -65,7 +65,7 @@ def folded(names: Iterable[str], party: PartyInfo) -> list[str]:
 def _follows(before: str, name: str, party: PartyInfo) -> bool:
     """Whether two columns were declared by one family, one after the other."""
     one, other = party.column(before), party.column(name)
-    same = one is not None and other is not None and one.family is not None and one.span == other.span
+    same = one is not None and other is not None and one.family is not None and one.family == other.family
     return same and _number(name, party) == _number(before, party) + 1
 
 
