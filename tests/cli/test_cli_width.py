@@ -33,6 +33,27 @@ def test_epochs(count: int, capsys: pytest.CaptureFixture[str]) -> None:
         same_as(SNAPSHOTS / f"epochs_{count}.txt", shown)
 
 
+def test_no_line_ends_within_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"ndcg({n}) by User" for n in range(5, 45)]
+    scores = {name[: 5 + i % 9] + name[-8:]: 0.5 for i, name in enumerate(names)}
+    with Screen() as screen:
+        screen(events.EpochStarted(1, 1, 10))
+        screen(events.EpochEnded(1, 1.0, scores, scores, False))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(any(f"{name} 0.5000" in line for line in lines) for name in scores)
+
+
+def test_each_fold_has_the_names_above_its_results(capsys: pytest.CaptureFixture[str]) -> None:
+    with Screen() as screen:
+        for _ in range(2):
+            screen(events.Loaded(4, {"parties": {}, "encoders": {}}, 0.1))
+            for epoch in (1, 2):
+                screen(events.EpochStarted(epoch, 2, 1))
+                screen(events.EpochEnded(epoch, 1.0, {"loss": 1.0, "auc": 0.5}, {}, False))
+    assert capsys.readouterr().out.count("auc") == 2
+
+
 def score(**other: Any) -> Any:
     known = {
         "party": "alice", "secret": "bob.liked", "attack": "sign of the sum", "channel": "a.deep.gradient",

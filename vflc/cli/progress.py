@@ -29,6 +29,10 @@ _AWAITED = {
 }
 
 
+_HARD = "\u00a0"
+"""A blank at which no line ends: within a name, or before its number."""
+
+
 class Screen:
     """Listens to a run. Use it as a context, so that the bar is gone when the run ends.
 
@@ -67,6 +71,7 @@ class Screen:
         match event:
             case events.Loaded():
                 loaded(self.console, event)
+                self._headed = False  # a fold's results stand below its own names
             case events.Aligning():
                 self._aligning(event)
             case events.Warned():
@@ -193,9 +198,9 @@ def _by_name(head: str, groups: Mapping[str, Mapping[str, Any]]) -> Iterator[str
     yield f"\n{head}"
     for group, scores in groups.items():
         if scores:
-            pairs = "  ".join(f"{name}\u00a0{number(value)}" for name, value in scores.items())
+            pairs = "  ".join(f"{name} {number(value)}".replace(" ", _HARD) for name, value in scores.items())
             lines = broken(f"{group:10}  {pairs}", columns(), "  ", 12)
-            yield from (line.replace("\u00a0", " ") for line in lines)  # no line ends between name and number
+            yield from (line.replace(_HARD, " ") for line in lines)
 
 
 def started(event: events.StartedFrom, width: int) -> Iterator[str]:
