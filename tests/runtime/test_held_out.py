@@ -198,6 +198,7 @@ def test_folds_of_fewer_rows_or_with_other_choices(tables: dict[str, Any], tmp_p
     one = lambda path, own: train(bundle, few, path, own)  # noqa: E731
     with pytest.raises(Failure, match="12 rows cannot be parted into 13 folds"):
         train_folds(13, tmp_path / "f", TrainOptions(threads=1, batch=4), one)
+    assert not any((tmp_path / "f").glob("fold-*"))  # nothing was trained before that
     for options in (TrainOptions(validation=0.1), TrainOptions(fold=1), TrainOptions(validation_data=few)):
         with pytest.raises(Failure) as failed:
             train_folds(3, tmp_path / "g", options, one)

@@ -43,7 +43,7 @@ def train_folds(
 
     Raises:
         Failure: VFL0638, VFL0748 as the options contradict each other; VFL0608, there are fewer rows than
-            folds, which the first run finds out; those of training.
+            folds, which the first run finds out before it trains; those of training.
     """
     if folds < LEAST:
         raise Failure("VFL0638", f"folds is {folds}", f"give at least {LEAST}")
@@ -61,12 +61,8 @@ def train_folds(
         began(number)
         path = out / f"fold-{number}"
         resume = options.resume and (path / "run.json").exists()
-        own = replace(options, validation=1 / folds, fold=number - 1, resume=resume)
-        result = one(path, own)
-        found.append((path, result.metrics))
-        if result.metrics["rows"] < folds:
-            why = f"{result.metrics['rows']} rows cannot be parted into {folds} folds"
-            raise Failure("VFL0608", why, "give fewer folds, or more rows")
+        own = replace(options, folds=folds, validation=1 / folds, fold=number - 1, resume=resume)
+        found.append((path, one(path, own).metrics))
     result_of_all = summary(found)
     files.write_json(out / FILE, result_of_all)
     return result_of_all

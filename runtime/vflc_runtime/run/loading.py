@@ -62,7 +62,8 @@ def load_training(
         keep: says which rows are kept for validation, where the party that decides may be elsewhere.
 
     Raises:
-        Failure: VFL0748, tables that the run validates with are missing; those of `kept` and of the data.
+        Failure: VFL0748, tables that the run validates with are missing; VFL0608, there are fewer rows than
+            folds; those of `kept` and of the data.
     """
     started = time.perf_counter()
     if settings.get("apart") and apart is None:
@@ -74,7 +75,7 @@ def load_training(
         fitted,
         fit_rest=fit_rest,
         only=_inputs(bundle, labels=True),
-        keep=keep or partial(kept, bundle, settings),
+        keep=partial(_enough, settings.get("folds"), keep or partial(kept, bundle, settings)),
         deciding=deciding(bundle),
         apart=apart or None,
         once=bundle.manifest.once,
@@ -84,6 +85,16 @@ def load_training(
     )
     listen(Loaded(data.rows, data.report, time.perf_counter() - started))
     return data
+
+
+def _enough(folds: int | None, keep: Keep, rows: int, values: pa.Array | None) -> Indices:
+    """The rows that `keep` keeps, [kept]; VFL0608 where a fold would have none."""
+    if folds is not None and rows < folds:
+        many = "one row" if rows == 1 else f"{rows} rows"
+        raise Failure(
+            "VFL0608", f"{many} cannot be parted into {folds} folds", "give fewer folds, or more rows"
+        )
+    return keep(rows, values)
 
 
 def rule_of(bundle: Bundle, settings: Mapping[str, Any]) -> HeldOutRule | None:

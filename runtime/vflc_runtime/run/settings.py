@@ -39,6 +39,7 @@ class TrainOptions:
         batch: rows, or a user's examples, a step.
         seed: of weights, of the order of rows and of random values; of users and cohorts.
         steps: end after so many steps in all.
+        folds: into how many parts all rows go, of which the run is validated with one: see `train_folds`.
         validation: fraction of the rows that is kept for validation.
         fold: which part of that size is kept, from 0 up to, not including, 1 / validation.
         validation_data: by party the table of the rows to validate with, in place of a part of the others.
@@ -63,6 +64,7 @@ class TrainOptions:
     batch: int | None = None
     seed: int | None = None
     steps: int | None = None
+    folds: int | None = None
     validation: float | None = None
     fold: int | None = None
     validation_data: Mapping[str, TableSource] | None = None
@@ -116,7 +118,7 @@ EPOCHS = OptionRules(
     "a model over parties",
     lasting=("batch", "seed", "validation", "fold"),
     changing=("epochs", "steps", "checkpoint_steps"),
-    others=("threads", "record", "ledger", "start", "refit", "validation_data"),
+    others=("threads", "record", "ledger", "start", "refit", "folds", "validation_data"),
     instead=("epochs", "batch"),
 )
 ROUNDS = OptionRules(
@@ -179,6 +181,8 @@ def new_settings(bundle: Bundle | PopulationBundle, options: TrainOptions) -> di
     settings = _settings(EPOCHS, spec, options) | {"fold": options.fold or 0, "shuffle": spec.shuffle}
     rule = spec.held_out
     _check_validation(options, rule)
+    if options.folds is not None:
+        settings["folds"] = options.folds
     if options.validation_data is not None:
         settings["apart"] = True
     elif rule is not None and (rule.by == "where" or settings["validation"]):
