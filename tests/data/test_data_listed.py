@@ -60,8 +60,9 @@ def test_a_party_without_the_file_compiles_the_same_digest(tmp_path):
     assert f"| alice | shop | in/stores.txt | `{SHA}` | 3 |" in page
     without.write(tmp_path / "bundle")
     assert open_bundle(tmp_path / "bundle", ("bob",)).plans["bob"].encoders
-    with pytest.raises(Failure, match=r"stores-.*\.txt is missing"):
+    with pytest.raises(Failure, match=r"stores-.*\.txt is missing: the values of stores\.txt,") as failed:
         open_bundle(tmp_path / "bundle")
+    assert f"put stores.txt, with the SHA-256 {SHA}, where the spec names it" in failed.value.help
 
 
 def test_it_trains_predicts_exports_and_is_checked_like_all_files(tmp_path, monkeypatch):

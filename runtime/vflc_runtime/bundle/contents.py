@@ -24,6 +24,8 @@ from vflc_runtime.errors import Failure
 PlaceHashes = Mapping[str, Mapping[str, str]]
 """Of each place, the SHA-256 of its files by name."""
 
+_OF_VALUES = re.compile(r"-[0-9a-f]{12}" + re.escape(SUFFIX) + r"\Z")
+"""What the name of a file of values has in a bundle behind the name that the spec gives it."""
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -125,6 +127,8 @@ def _read(folder: Path, hashes: Mapping[str, str], only: Iterable[str] | None = 
     files = {}
     for name in hashes if only is None else only:
         path = folder / name
+        if name in hashes and not path.is_file() and name.endswith(SUFFIX):
+            raise _no_list(path, hashes[name])
         if name not in hashes or not path.is_file():
             raise damaged(f"{path} is missing")
         try:
@@ -134,6 +138,16 @@ def _read(folder: Path, hashes: Mapping[str, str], only: Iterable[str] | None = 
         if hashlib.sha256(files[name]).hexdigest() != hashes[name]:
             raise damaged(f"{path} was changed after it was compiled: it has another SHA-256")
     return files
+
+
+def _no_list(path: Path, hash: str) -> Failure:
+    """A file of values is not in the bundle: it was not beside the spec either, or it was removed."""
+    called = _OF_VALUES.sub(SUFFIX, path.name)
+    return Failure(
+        "VFL0613",
+        f"{path} is missing: the values of {called}, which this party's `vocab` takes from that file",
+        f"put {called}, with the SHA-256 {hash}, where the spec names it, and compile the spec again",
+    )
 
 
 def _no_plan(folder: Path, backend: str) -> Failure:
