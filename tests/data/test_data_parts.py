@@ -13,6 +13,7 @@ from vflc_common.text import DIGITS, text
 from vflc_runtime.data import align, dataset, query, read
 from vflc_runtime.data import overlap as overlaps
 from vflc_runtime.data import source as sources
+from vflc_runtime.data.advice import about_value, what_to_do
 from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.batches import Order, ahead, gather, split, trimmed
 from vflc_runtime.data.column_buffer import ColumnBuffer, Room
@@ -23,7 +24,7 @@ from vflc_runtime.data.read import Wanted, _positions, _top_level
 from vflc_runtime.data.source import OpenedSource, _reason, describe
 from vflc_runtime.data.table import WIDTH, in_parts, in_rows
 from vflc_runtime.data.table import shown as shown_value
-from vflc_runtime.data.values import is_long, restored, what_to_do
+from vflc_runtime.data.values import is_long, restored
 from vflc_runtime.errors import Failure
 
 # --- alignment ------------------------------------------------------------------------------------
@@ -319,6 +320,16 @@ def test_a_whole_number_is_long_from_nineteen_digits_on():
 )  # fmt: skip
 def test_a_way_for_every_type(declared, type, says):
     assert says in what_to_do('a"b', declared, type)
+    here, there = what_to_do('a"b', declared, type), what_to_do('a"b', declared, type, server=True)
+    assert "sql:" not in there and ("the server's own SQL: ?query=SELECT" in there) == ("sql:" in here)
+
+
+@pytest.mark.parametrize("declared", ["date", "timestamp", "string", "int", "bool", "vector(2)", "list(int)"])
+def test_a_server_is_not_told_of_functions_of_duckdb(declared):
+    column = {"type": declared}
+    here, there = (about_value(column, "a", "31.1.2024", server) for server in (False, True))
+    assert "sql:" not in there and ("?query=SELECT" in there) == ("sql:" in here)
+    assert ("strptime(" in here) == (declared in ("date", "timestamp"))
 
 
 @pytest.mark.parametrize(

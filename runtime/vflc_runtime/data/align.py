@@ -90,9 +90,9 @@ def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str,
             opened = open_sources(connection, {party: given[party] for party in parties}, sample=True)
             for party, info in parties.items():
                 types, keys = look(connection, opened[party], wanted_of(info)), wanted_keys(info)
-                key_text(types[-len(keys) :], ["c"] * len(keys), party, keys)
+                key_text(types[-len(keys) :], ["c"] * len(keys), opened[party], keys)
                 for column, type in zip(info["columns"], types, strict=False):
-                    typed_column(column, type, "c", party)
+                    typed_column(column, type, "c", opened[party])
         finally:
             connection.close()
 

@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 from vflc_common.keys import key_columns
 
 from vflc_runtime.data import values
+from vflc_runtime.data.advice import what_to_do
 from vflc_runtime.data.read import Wanted
+from vflc_runtime.data.source import OpenedSource
 from vflc_runtime.errors import Failure
 
 _ONE, _ESCAPED, _BETWEEN = "\x01", "\x01\x02", "\x01\x01"
@@ -32,19 +34,21 @@ def called(info: Mapping[str, Any]) -> str:
     return f"key column{'s' * (len(names) > 1)} {', '.join(names)}"
 
 
-def key_text(types: Sequence[str], columns: Sequence[str], party: str, keys: Sequence[Wanted]) -> str:
+def key_text(
+    types: Sequence[str], columns: Sequence[str], source: OpenedSource, keys: Sequence[Wanted]
+) -> str:
     """SQL for the text by which keys are compared; null where one of several columns is blank.
 
     Args:
         types: of the key columns, as DuckDB calls them.
         columns: SQL that names them.
-        party: whose they are.
+        source: whose they are.
         keys: the columns as the spec names them.
 
     Raises:
         Failure: VFL0634, values of a type have no unique text.
     """
-    texts = [_column_text(*each) for each in zip(types, columns, [party] * len(keys), keys, strict=True)]
+    texts = [_column_text(*each) for each in zip(types, columns, [source] * len(keys), keys, strict=True)]
     if len(texts) == 1:
         return texts[0]
     blank = " OR ".join(f"regexp_full_match({text}, '\\s*')" for text in texts)
@@ -52,13 +56,14 @@ def key_text(types: Sequence[str], columns: Sequence[str], party: str, keys: Seq
     return f"CASE WHEN {blank} THEN NULL ELSE {joined} END"
 
 
-def _column_text(type: str, column: str, party: str, key: Wanted) -> str:
+def _column_text(type: str, column: str, source: OpenedSource, key: Wanted) -> str:
     found = values.as_text(type, column)
     if found is None:
         raise Failure(
             "VFL0634",
-            f"{party}'s key column {key.name} holds {type}, whose values have no unique text to compare",
-            values.what_to_do(key.name, "string", type),
+            f"{source.party}'s key column {key.name} holds {type}, whose values have no unique text to "
+            "compare",
+            what_to_do(key.name, "string", type, source.server is not None),
             key.where,
         )
     return found.value

@@ -106,7 +106,7 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableS
 def _read(connection: Connection, info: Mapping[str, Any], source: OpenedSource) -> None:
     keys, read = wanted_keys(info), quote(f"read {source.party}")
     types = load(connection, f"read {source.party}", source, keys)
-    text = key_text(types, [f"c{i}" for i in range(len(keys))], source.party, keys)
+    text = key_text(types, [f"c{i}" for i in range(len(keys))], source, keys)
     define(connection, [text])
     connection.execute(f"CREATE TABLE {raw_name(source.party)} AS SELECT {text} AS key FROM {read}")
     connection.execute(f"DROP TABLE {read}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import duckdb
-from vflc_common.keys import has_many
-from vflc_common.text import written
-from vflc_common.words import DECIMAL_COMMA, LISTS, vector_width
+from vflc_common.keys import has_many, key_columns
 
 from vflc_runtime.data import values
+from vflc_runtime.data.advice import about_value, what_to_do
 from vflc_runtime.data.keys import called, key_text, readable, wanted_keys
 from vflc_runtime.data.read import Wanted, load
 from vflc_runtime.data.source import OpenedSource, literal, quote
@@ -23,16 +21,6 @@ ColumnJson = Mapping[str, Any]
 """A column of encoders.json."""
 T = TypeVar("T")
 
-HELP = {
-    **dict.fromkeys(LISTS, "give every row a list of such values; null is an empty one"),
-    DECIMAL_COMMA: "correct the values: a comma is the decimal sign, points stand between thousands: 1.234,5",
-    "bool": "correct the values: true and false, yes and no, 1 and 0 are understood; leave missing ones out",
-    "date": "write dates as 2024-01-31, or convert them in a query: sql:SELECT … strptime(D, '%d.%m.%Y') AS "
-    "D; declare the column timestamp where days have times",
-    "timestamp": "write timestamps as 2024-01-31 08:00:00 or 2024-01-31T08:00:00+01:00, or convert them in "
-    "a query: sql:SELECT … strptime(T, '%d.%m.%Y %H:%M') AS T",
-}
-"""What to do about a value that is not of a column's type."""
 WIDTH = 50
 """Columns that one query computes."""
 
@@ -74,27 +62,28 @@ def read_table(
     keys, read = wanted_keys(info), f"read {party}"
     types = load(connection, read, source, wanted_of(info))
     exprs = [
-        typed_column(c, type, f"c{i}", party) for i, (c, type) in enumerate(zip(columns, types, strict=False))
+        typed_column(c, type, f"c{i}", source)
+        for i, (c, type) in enumerate(zip(columns, types, strict=False))
     ]
     kept = "".join(f", c{i}" for i in range(len(columns)))
     key_types = tuple(types[len(columns) :])
-    text_key = key_text(key_types, [f"c{i}" for i in range(len(columns), len(types))], party, keys)
+    text_key = key_text(key_types, [f"c{i}" for i in range(len(columns), len(types))], source, keys)
     values.define(connection, [text_key, *(sql for each in exprs for sql in (each.value, each.bad))])
     connection.execute(f"CREATE TABLE {raw_name(party)} AS SELECT {text_key} AS key{kept} FROM {quote(read)}")
     connection.execute(f"DROP TABLE {quote(read)}")
     rows = check_keys(connection, party, info, repeated=bool(info.get("population")) or has_many(info))
-    _check_values(connection, party, columns, exprs)
+    _check_values(connection, source, columns, exprs)
     return TableRead(rows, key_types, exprs)
 
 
-def typed_column(column: ColumnJson, type: str, name: str, party: str) -> Expression:
+def typed_column(column: ColumnJson, type: str, name: str, source: OpenedSource) -> Expression:
     """A column as an expression of its declared type; VFL0603 where a table's `type` does not become that."""
     found, called = values.typed(column["type"], type, name), name_in_table(column)
     if found is None:
         raise Failure(
             "VFL0603",
-            f"column {called} of {party} is declared {column['type']}, but the table holds {type}",
-            values.what_to_do(called, column["type"], type),
+            f"column {called} of {source.party} is declared {column['type']}, but the table holds {type}",
+            what_to_do(called, column["type"], type, source.server is not None),
             column.get("where"),
         )
     return found
@@ -113,9 +102,10 @@ def check_keys(
         f"SELECT count(*), {unlike}, count(*) {blank}, min(rowid + 1) {blank} FROM {raw_name(party)}"
     ).fetchall()
     if blanks:
+        verb = "are" if len(key_columns(info)) > 1 else "is"
         raise Failure(
             "VFL0616",
-            f"{party}'s {called(info)} is blank in {in_rows(blanks)}, first in row {first}",
+            f"{party}'s {called(info)} {verb} blank in {in_rows(blanks)}, first in row {first}",
             "leave such rows out of the source: every row needs a key",
             info.get("where"),
         )
@@ -136,7 +126,7 @@ def check_keys(
 
 def _check_values(
     connection: duckdb.DuckDBPyConnection,
-    party: str,
+    source: OpenedSource,
     columns: Sequence[ColumnJson],
     typed: Sequence[Expression],
 ) -> None:
@@ -145,41 +135,30 @@ def _check_values(
     for part in in_parts(doubtful) if doubtful else ():
         asked = ", ".join(f"count(*) FILTER ({typed[i].bad})" for i in part)
         # All is fetched: a result that is not finished would stand in the way of the next table.
-        (counts,) = connection.execute(f"SELECT {asked} FROM {raw_name(party)}").fetchall()
+        (counts,) = connection.execute(f"SELECT {asked} FROM {raw_name(source.party)}").fetchall()
         for i, bad in zip(part, counts, strict=True):
             if bad:
-                _refuse_value(connection, party, columns[i], typed[i], f"c{i}", bad)
+                _refuse_value(connection, source, columns[i], typed[i], f"c{i}", bad)
 
 
 def _refuse_value(
     connection: duckdb.DuckDBPyConnection,
-    party: str,
+    source: OpenedSource,
     column: ColumnJson,
     typed: Expression,
     name: str,
     bad: int,
 ) -> None:
+    party = source.party
     ((row, key, value),) = connection.execute(
         f"SELECT rowid + 1, key, CAST({name} AS VARCHAR) FROM {raw_name(party)} "
         f"WHERE {typed.bad} ORDER BY rowid LIMIT 1"
     ).fetchall()
-    help = "correct the values, leave missing ones empty, or declare the column string"
-    if column["type"] == "int" and values.is_long(value):
-        help = "declare the column string: this number does not fit a 64-bit int"
-    elif column["type"] in ("int", "float") and re.fullmatch(r"\s*[+-]?[0-9.]*,[0-9]+\s*", str(value)):
-        shown_as = f'{column.get("kind", "column")} {written(name_in_table(column))}: float(",")'
-        help = f'if this is a decimal comma, declare the column float(","): {shown_as}'
-    elif column["type"] in HELP:
-        help = HELP[column["type"]]
-    elif column["type"] == "string":
-        help = values.what_to_do(name_in_table(column), "string", "JSON")
-    elif vector_width(column["type"]) is not None:
-        help = f"give every row so many numbers, or none and an encoder: {column['type']} -> missing(0)"
     raise Failure(
         "VFL0603",
         f"column {name_in_table(column)} of {party} is declared {column['type']}, but row {row} "
         f"(key {shown(readable(key))}) holds {shown(value)}; {in_rows(bad)} in all",
-        help,
+        about_value(column, name_in_table(column), value, source.server is not None),
         column.get("where"),
     )
 

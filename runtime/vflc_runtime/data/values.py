@@ -22,7 +22,7 @@ import duckdb
 import pyarrow as pa
 from vflc_common.dates import DAY, ISO_MOMENT
 from vflc_common.text import DIGITS
-from vflc_common.words import DATES, DECIMAL_COMMA, LISTS, vector_width
+from vflc_common.words import DECIMAL_COMMA, LISTS, vector_width
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"} | {
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
@@ -261,47 +261,6 @@ def _enumerated(type: str) -> bool:
 
 def _decimal(type: str) -> bool:
     return type.startswith("DECIMAL") and not type.endswith("]")
-
-
-def what_to_do(name: str, declared: str, type: str) -> str:
-    """How a column of a type that cannot be had as it was declared may be used all the same."""
-    called = '"' + name.replace('"', '""') + '"'
-    if (width := vector_width(declared)) is not None:
-        return f"make a list of {width} numbers of it in a query: sql:SELECT … [a, b] AS {called}"
-    if re.fullmatch(r"(FLOAT|DOUBLE)\[\d+\]", type):
-        return f"declare it with its length: vector({type.partition('[')[2].rstrip(']')})"
-    if declared in LISTS and not type.endswith("]"):
-        return 'declare it string, and split it in the spec: feature X: string -> split("|")'
-    if type.endswith("]"):
-        first = ""
-        if declared in ("string", "int") and as_text(type.partition("[")[0], name) is not None:
-            element = "int" if type.partition("[")[0] in INTEGERS else "string"
-            first = f"declare it list({element}), or "
-        return (
-            f"{first}join the list into one text, and split it in the spec: "
-            f"sql:SELECT … array_to_string({called}, '|') AS {called}, and -> split(\"|\")"
-        )
-    if type.startswith(("STRUCT", "MAP", "UNION", "TUPLE", "VARIANT")):
-        return f"select the part you need in a query: sql:SELECT … {called}.part AS {called}"
-    if declared in DATES:
-        seconds = "" if type.startswith("TIME") else ", from seconds since 1970 for instance"
-        return (
-            f"convert it in a query{seconds}: sql:SELECT … "
-            f"{f'DATE + {called}' if seconds == '' else f'to_timestamp({called})'} AS {called}"
-        )
-    ways = {
-        "BLOB": f"decode({called}) or hex({called})",
-        "INTERVAL": f"epoch({called})",
-        "BIT": f"CAST({called} AS VARCHAR)",
-        "BIGNUM": f"CAST({called} AS VARCHAR)",
-    }
-    if declared != "string" and as_text(type, name) is not None:
-        if type.startswith(("DATE", "TIMESTAMP")):
-            return f"declare it {'date' if type == 'DATE' else 'timestamp'}"
-        way = f"epoch({called})" if type.startswith("TIME") else f"CAST({called} AS BIGINT)"
-        return f"declare it string, or convert it to a number in a query: sql:SELECT … {way} AS {called}"
-    way = ways.get(type, f"CAST({called} AS VARCHAR)")
-    return f"convert it in a query: sql:SELECT … {way} AS {called}"
 
 
 def is_long(text: str) -> bool:
