@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from partying import (
 )
 from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.errors import Failure
+from vflc_runtime.events import Saved
 from vflc_runtime.party.train import train_party
 from vflc_runtime.run.folds import train_folds
 from vflc_runtime.run.train import TrainOptions, train
@@ -92,6 +94,41 @@ def test_a_column_that_would_keep_other_rows_is_noticed_at_a_resumption(tmp_path
     ran = train_together(bundle, changed, tmp_path, on)
     assert "VFL0626" in {each.code for each in ran.values()} <= {"VFL0626", "VFL0652"}
     assert train(bundle, sources, tmp_path / "alone", on).metrics["epochs"] == 2
+
+
+class Killed(BaseException):
+    """Stands for the end of a process."""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_one_that_is_killed_is_told_again(place: str, tmp_path: Path) -> None:
+    """The others have read their tables then, and the one that decides is not asked for its rows again."""
+    bundle, sources = compiled("m", SPEC.format("validation groups(who, 0.4)"), tmp_path / "m"), tables(0, 60)
+    options, meeting = replace(OPTIONS, checkpoint_steps=1), exchange(bundle)
+    alone = train_alone(bundle, sources, tmp_path / "alone", options)
+
+    def dying(event: Any) -> None:
+        if isinstance(event, Saved):
+            raise Killed
+
+    def joined(name: str, silently: bool = False) -> Any:
+        network = meeting.join(name, TIMEOUT)
+        if silently:
+            network.close = lambda reason: None  # type: ignore[method-assign]
+        return network
+
+    def one(name: str) -> Any:
+        if name == place:
+            here = site(name, sources.get(name), lambda m, rows: joined(name, silently=True), dying)
+            with pytest.raises(Killed):
+                train_party(bundle, here, tmp_path / name, options)
+        here = site(name, sources.get(name), lambda m, rows: joined(name))
+        return train_party(bundle, here, tmp_path / name, replace(options, resume=True))
+
+    ran = together({name: partial(one, name) for name in PLACES}, seconds=30)
+    assert not any(isinstance(result, BaseException) for result in ran.values()), ran
+    for name in ("a", "b"):
+        assert tensors(tmp_path / name, name) == tensors(alone, name)
 
 
 def apart(

@@ -42,17 +42,22 @@ class HeldOutRows:
             return self._tell(held_out(rule.by, values, settings["seed"], fraction, fold), rows)
         return self._hear(rows)
 
+    def again(self, data: Dataset | None) -> None:
+        """Tells of the rows of a table that was read before a peer began anew: it reads its own only then."""
+        rule = self._rule
+        if data is None or self._known or rule is None or rule.party not in self._bundle.parties:
+            return
+        assert data.held_out is not None
+        self._tell(data.held_out, data.rows)
+
     def agreed(self, rows: int, data: Dataset) -> Indices | None:
         """The rows that are kept, [kept], after the table was read, perhaps before a peer began anew.
 
         None where they follow from the seed, at a place that has no table.
         """
-        if self._known:
-            return data.held_out
-        if data.held_out is None or self._rule is None or self._rule.party not in self._bundle.parties:
+        if not self._known:
             data.held_out = self._hear(rows)
-            return data.held_out
-        return self._tell(data.held_out, rows)
+        return data.held_out
 
     def _tell(self, kept: Indices, rows: int) -> Indices:
         bits = packed(kept, rows)

@@ -134,6 +134,7 @@ class _Training:
         name = compare(peers, terms, find_engine(self.site.engine).reads, self.bundle.keras, tables)
         self._held_out = held_out = HeldOutRows(peers, self.bundle, self.settings)
         own = rows.load(self._load)
+        held_out.again(rows.data)
         run = self._run
         held = run.held(self.site.listen) if run is not None else {}
         may_start = run is None or bool(held) or not run.saved  # nobody's trained model gives way unasked
