@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from math import log2
+
+import pyarrow as pa
 import pytest
 from granting import granted
 from vflc_common.bound import Bound
+from vflc_runtime.data.held_out import held_out
 
 from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
@@ -273,3 +277,24 @@ def test_the_best_epoch_is_kept_where_rows_are_for_validation_and_told(settings:
     text += f"objective bce(logit, bob.liked)\ntrain {{ {settings} }}\n"
     assert compile_source(SourceText("spec.vfl", granted(HEAD + text + TAIL))).model.train.best is best
     assert bounds(text)["alice"]["bob.Stars"] == ("code 1" if best else "nothing")
+
+
+@pytest.mark.parametrize(
+    ("setting", "bound"),
+    [
+        ("where Salary > 9", "code 1"),
+        ("stratified(Salary > 9, 0.2)", f"code {log2(3):g}"),
+        ("groups(Salary > 9, 0.2)", f"code {log2(3):g}"),
+    ],
+)
+def test_rows_without_a_value_are_a_class_of_their_own(setting: str, bound: str) -> None:
+    text = (
+        "a = stop_gradient(dense(alice.Age, 3))\nlogit = dense(a, 1) at bob\n"
+        "objective bce(logit, bob.liked)\n"
+    )
+    told = bounds(text + f"train {{ validation {setting}  best false }}\n")
+    assert told["bob"]["alice.Salary"] == told["hub"]["alice.Salary"] == bound
+    if "stratified" in setting:
+        classes = [[True, False, None] * 10, [True, False, False] * 10]
+        kept = [held_out("strata", pa.array(each), 0, 0.34, 0).tolist() for each in classes]
+        assert kept[0] != kept[1], "what others are told differs, although no condition does"

@@ -36,6 +36,7 @@ class ColumnInfo(Struct, frozen=True):
         table: what the table calls it, where that is not its name.
         present, evens: of a label, the weights that say which rows have it, and make its classes count alike.
         listed: the file of the values that an encoder knows.
+        gaps: whether rows in which it is missing are told from others, with no encoder in between.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ColumnInfo(Struct, frozen=True):
     present: str | None = None
     evens: str | None = None
     listed: ListedFile | None = None
+    gaps: bool = False
 
     @property
     def is_fitted(self) -> bool:

@@ -113,6 +113,7 @@ class _Training:
         self._from = start_weights.StartingPoint.of(options, self.bundle)
         if self._from is not None:
             self.start, self.settings["given"] = self._from.given.weights, self._from.given.name
+            self.settings |= {"before": self._from.before} if self._from.before else {}
         self._look()
 
     def _look(self) -> None:

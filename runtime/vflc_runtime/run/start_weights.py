@@ -25,6 +25,7 @@ from vflc_runtime.bundle.slices import cut, joined
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, StartedFrom
+from vflc_runtime.run.inherited import Ancestors, ancestors
 from vflc_runtime.run.settings import TrainOptions
 from vflc_runtime.run.state import RunFolder
 
@@ -142,6 +143,14 @@ def fitted(path: Path, bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def _before(path: Path, bundle: Bundle) -> Ancestors:
+    """The specs that weights come from; a file is known to everybody, and so is what it tells."""
+    if not path.is_dir():
+        return []
+    run = RunFolder(path)
+    return ancestors(run.bundle(DEFAULT_ENGINE), run.settings.get("before", []), bundle)
+
+
 def _chains(bundle: Bundle) -> dict[str, Any]:
     """Of every input what it is made of and how it is encoded."""
     return {
@@ -205,20 +214,25 @@ def take(run: Path, engines: Mapping[str, Engine]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """What a new run starts from: weights, and what encoders were fitted to where that is kept."""
+    """What a new run starts from: weights, what encoders were fitted to where kept, and of which specs."""
 
     path: Path
     given: StartingWeights
     fitted: dict[str, Any]
+    before: Ancestors
 
     @classmethod
     def of(cls, options: TrainOptions, bundle: Bundle) -> StartingPoint | None:
-        """What the options name, read; None where they name nothing. Raises as `read`."""
+        """What the options name, read; None where they name nothing.
+
+        Raises:
+            Failure: as `read`; VFL0752, the weights tell more than the spec's bounds say.
+        """
         if options.start is None:
             return None
         path = Path(options.start)
         given = read(path, bundle)
-        return cls(path, given, {} if options.refit else fitted(path, bundle))
+        return cls(path, given, {} if options.refit else fitted(path, bundle), _before(path, bundle))
 
     def tell(self, state: Mapping[str, Any], listen: Listener) -> None:
         """Tells what was taken, when all encoders have their `state`; a file fits whole."""

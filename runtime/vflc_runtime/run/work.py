@@ -29,6 +29,7 @@ from vflc_runtime.population.worker_pool import WorkerPool
 from vflc_runtime.protect import spending
 from vflc_runtime.run import loading, start_weights
 from vflc_runtime.run.client_executor import ClientExecutor, local_pool
+from vflc_runtime.run.inherited import Ancestors
 from vflc_runtime.run.loop import EpochLoop, facts
 from vflc_runtime.run.rounds import RoundLoop
 from vflc_runtime.run.session import Session
@@ -90,6 +91,7 @@ class PartyWork(Work):
         self.bundle, self.options = bundle, options
         self.start: dict[str, dict[str, NDArray[Any]]] = {}
         self.given: str | None = None
+        self.before: Ancestors = []
 
     def load(
         self,
@@ -104,6 +106,7 @@ class PartyWork(Work):
         start = StartingPoint.of(self.options, self.bundle) if run is None else None
         if start is not None:
             fitted, self.start, self.given = start.fitted, start.given.weights, start.given.name
+            self.before = start.before
         self.data = data = loading.load_training(
             self.bundle, sources, settings, fitted, listen, apart=apart, fit_rest=run is None
         )
@@ -140,6 +143,7 @@ class PartyWork(Work):
         """See `Work`."""
         if self.given is not None:
             settings["given"] = self.given
+            settings |= {"before": self.before} if self.before else {}
         self.session.prepare(facts(settings, self.order))
         account(out, self.options.ledger, settings, self.bundle, self.data, self.order)
 

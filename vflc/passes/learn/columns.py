@@ -27,9 +27,11 @@ _VALUES = {"bool": 2}
 def codes(column: ColumnInfo) -> float:
     """How many values a number or an id of it can take at most: infinite where nothing bounds it.
 
-    An encoder gives no more values than it reads, but one more where it fills what is missing.
+    An encoder gives no more values than it reads, but one more where it fills what is missing. What is
+    missing is a value of its own, too, where rows without one are told from others.
     """
     taken = _VALUES.get(column.type or "", inf) if column.value is None else _values(column.value)
+    taken += column.gaps
     for settings in column.encoders:
         encoder = record(settings)
         most = inf if encoder.different is None else encoder.different

@@ -51,7 +51,8 @@ def lower_held_out(
     name = NAME
     while party.column(name) is not None:
         name += "_rows"
-    column = ColumnInfo(name, "column", None, value, (), "raw", None, expr.span)
+    gaps = by != "where"  # rows without a value are a group, or a class, of their own
+    column = ColumnInfo(name, "column", None, value, (), "raw", None, expr.span, gaps=gaps)
     read = (ColumnInfo(key, "column", "string", None, (), "raw", None, expr.span) for key in keys)
     parties[party.name] = replace(party, columns=(*party.columns, *read, column))
     return fraction, HeldOut(by, party.name, name)
