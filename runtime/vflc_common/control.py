@@ -39,7 +39,10 @@ HELLO = Control(
     _START,
 )
 READY = Control(
-    "ready", 1024, "number of aligned rows, names of the checkpoints at hand", "when the data is loaded"
+    "ready",
+    1024,
+    "numbers of aligned rows, and of those from tables to validate with, names of the checkpoints at hand",
+    "when the data is loaded",
 )
 SAVED = Control("saved", 8, "the number of steps done", "when a checkpoint is written")
 STOP = Control("stop", 8, "the number of steps done", "when somebody stops the run, at its end")
