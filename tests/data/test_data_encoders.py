@@ -1,5 +1,6 @@
 """Encoder chains against plain per-value references, and against Keras."""
 
+import json
 import math
 from typing import Any
 
@@ -331,3 +332,20 @@ def test_what_a_file_says_that_a_vocabulary_was_fitted_to(fitted: Any, fits: boo
     vocab = {"name": "vocab", "values": None, "max": 3, "min_count": 1, "default": "other"}
     column = {"encoders": [{"name": "lower"}, vocab]}
     assert may_be_fitted(column, [None, fitted]) == fits
+
+
+def test_what_each_encoder_is_fitted_to_is_taken_from_a_file() -> None:
+    numbers = pa.array([1.0, 2.0, 2.0, 5.0])
+    for encoder in (
+        {"name": "quantiles", "n": 3, "edges": None},
+        {"name": "standardize", "mean": None, "std": None},
+        {"name": "minmax", "low": None, "high": None},
+        {"name": "balanced", "classes": None, "weights": None},
+    ):
+        fitted = chain(encoder, shape="id" if encoder["name"] == "quantiles" else "number")
+        fitted.observe(numbers, None)
+        fitted.settle()
+        assert may_be_fitted({"encoders": [encoder]}, json.loads(json.dumps(fitted.state))), encoder
+    edges = {"encoders": [{"name": "quantiles", "n": 3, "edges": None}]}
+    for wrong in ([2.0, 1.0], [], 1.0, ["a"], [[1.0]], None, [float("nan")]):
+        assert not may_be_fitted(edges, [{"edges": wrong}]), wrong

@@ -53,15 +53,17 @@ def _may_be(encoder: EncoderSettings, fitted: Any, width: int | None) -> bool:
         return not record(encoder).unfitted(encoder)
     if fit is None or not isinstance(fitted, dict) or fitted.keys() != fit.neutral.keys():
         return False
-    many = {parameter.name for parameter in record(encoder).parameters if parameter.many}
+    takes = {parameter.name: parameter for parameter in record(encoder).parameters}
     fits = _is_text_or_number if fit.of == "values" else is_number
     for name, value in fitted.items():
         parts = [value] if width is None else value
         if not isinstance(parts, list) or len(parts) != (width or 1):
             return False
         for part in parts:
-            found = part if name in many else [part]
-            if not isinstance(found, list) or not found or not all(map(fits, found)):
+            if part is None or takes[name].wrong(record(encoder).name, part) is not None:
+                return False
+            found = part if isinstance(part, list) else [part]
+            if not all(map(fits, found)):
                 return False
             if len({isinstance(each, str) for each in found}) > 1:
                 return False
