@@ -196,6 +196,7 @@ def test_metrics_of_groups_are_computed_of_what_is_predicted(rows, tmp_path):
         ("label liked = Stars > 3", 'ndcg("a") by Group', "VFL0203", "number"),
         ("label liked = Stars > 3", "auc by Group", "VFL0107", "auc"),
         ("label liked = Stars > 3", "gauc by Grup", "VFL0221", "Group"),
+        ("label liked = Stars > 3", "mrr by Group, gauc by Grop", "VFL0221", "did you mean `Group`"),
         ("label liked = Stars > 3", "gauc by Item", "VFL0221", "feature"),
         ("label liked = Stars > 3", "gauc by Y", "VFL0221", "whole numbers"),
         ("label liked = Stars > 3", "auc  monitor thresholds(5)", "VFL0203", "table"),

@@ -220,6 +220,7 @@ def test_what_does_not_go_with_it_is_said(run: Path, tmp_path: Path) -> None:
     for change, code in {
         ("key ID\n  feature Price", "key ID\n  missing party allowed\n  feature Price"): "VFL0116",
         ("auc\n", "auc\n  drop bob 0.2\n"): "VFL0116",
+        ("auc\n", "auc\n  drop alcie 0.2\n"): "VFL0116",
         ("auc\n", "auc\n  drop alice 1.2\n"): "VFL0205",
         ("predict liked", "predict status"): "VFL0160",
     }.items():

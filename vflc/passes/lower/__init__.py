@@ -84,7 +84,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     _bindings(spec, scope, modules, parties, collector)
     train = next((i for i in spec.items if isinstance(i, tree.Train) and i.mode is None), None)
     config = lower_train(ev, train, scope, parties)
-    check_drop(ev, train, [party.name for party in parties.values() if party.missing])
+    check_drop(ev, train, list(parties), [party.name for party in parties.values() if party.missing])
     population = lower_population(ev, spec, parties, scope)
     penalised: list[LazyValue] = []
     plain: list[LazyValue] = []

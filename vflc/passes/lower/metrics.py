@@ -186,7 +186,7 @@ def _groups(column: ColumnInfo) -> bool:
 def _refuse_group(ev: Evaluator, name: str, expr: tree.Expr, party: PartyInfo) -> None:
     column = party.column(name)
     span = expr.by.span if isinstance(expr, tree.Grouped) else expr.span
-    near = did_you_mean(name, [c.name for c in party.columns if c.kind == "column"])
+    near = did_you_mean(name, [c.name for c in party.columns if c.kind in ("column", "group")])
     help = f"did you mean `{near}`?" if near else f"declare it there: column {name}: string"
     text = f"`{name}` is no column of {party.name}, whose label is measured"
     related = []

@@ -117,19 +117,22 @@ def _dropped(ev: Evaluator, setting: tree.Setting, scope: Scope) -> dict[str, fl
     return {party.name: float(value)} if fits and isinstance(party, tree.Ref) else {}
 
 
-def check_drop(ev: Evaluator, train: tree.Train | None, lacking: Collection[str]) -> None:
+def check_drop(
+    ev: Evaluator, train: tree.Train | None, parties: Collection[str], lacking: Collection[str]
+) -> None:
     """VFL0116 where rows of a party are dropped that is not allowed to lack any."""
     dropped = (
         [setting.values[0] for setting in train.settings if setting.name.text == "drop"] if train else []
     )
     for party in dropped:
         if isinstance(party, tree.Ref) and party.name not in lacking:
-            ev.error(
-                "VFL0116",
-                f"`drop` takes rows of {party.name}, which has no defaults to stand in",
-                party.span,
-                f"declare at {party.name}: missing party allowed",
-            )
+            text = f"`drop` takes rows of {party.name}, which has no defaults to stand in"
+            help = f"declare at {party.name}: missing party allowed"
+            if party.name not in parties:
+                text = f"`drop` takes rows of {party.name}, which is no party"
+                near = did_you_mean(party.name, lacking or parties)
+                help = f"did you mean `{near}`?" if near else f"the parties are {', '.join(parties)}"
+            ev.error("VFL0116", text, party.span, help)
 
 
 def _single(ev: Evaluator, setting: tree.Setting, scope: Scope) -> Any:
