@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
@@ -16,6 +17,7 @@ from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.data.batches import permutation
 from vflc_runtime.data.overlap import overlap
 from vflc_runtime.errors import Failure
+from vflc_runtime.export.description import encoded
 from vflc_runtime.export.run import export
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.importance import importance
@@ -214,9 +216,36 @@ def test_batches_without_a_row_of_the_party_and_none_in_common(run: Path, tmp_pa
         train_alone(run / "bundle", one, tmp_path / "none", OPTIONS)
 
 
+def test_exported_parts_predict_what_the_run_does(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "out", sources=SOURCES)
+    export(run, tmp_path / "generated")
+    predict(run, SOURCES, tmp_path / "p.csv")
+    of = csv.ConvertOptions(column_types={"ID": "string"})
+    due = {
+        row["ID"]: row["liked"] for row in csv.read_csv(tmp_path / "p.csv", convert_options=of).to_pylist()
+    }
+
+    def ran(place: str, table: pa.Table, **given: Any) -> Any:
+        folder = tmp_path / "out" / place
+        described = json.loads((folder / "predict.json").read_text())
+        inputs = {
+            **encoded(described, [{f"{place}.{n}": v for n, v in row.items()} for row in table.to_pylist()])
+        }
+        session = onnxruntime.InferenceSession(folder / "predict.onnx")
+        assert {each["name"] for each in described["inputs"]} == {*inputs, *given}
+        marks = {each["name"]: each["present"] for each in described["inputs"] if "present" in each}
+        assert marks == ({"alice.present.bob": "alice"} if place == "bob" else {})
+        return session.run(None, {**inputs, **given})[0]
+
+    own = dict(zip(LACKING["ID"].to_pylist(), ran("alice", LACKING), strict=True))
+    a = np.stack([own.get(key, np.zeros(8)) for key in KEYS])
+    found = ran("bob", BOB, **{"a": a, "alice.present.bob": HAS.astype(float)[:, None]})
+    np.testing.assert_allclose(found[:, 0], [due[key] for key in KEYS], rtol=0, atol=1e-9)
+
+
 def test_what_does_not_go_with_it_is_said(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="VFL0731: export"):
-        export(run, tmp_path / "out")
+    with pytest.raises(Failure, match="VFL0731: one model of all parties"):
+        export(run, tmp_path / "out", merged=True)
     for change, code in {
         ("key ID\n  feature Price", "key ID\n  missing party allowed\n  feature Price"): "VFL0116",
         ("auc\n", "auc\n  drop bob 0.2\n"): "VFL0116",

@@ -236,3 +236,21 @@ def test_between_processes_it_is_the_same_to_the_bit(runs: dict[str, Path], tmp_
     assert not any(isinstance(each, BaseException) for each in found.values()), found
     for place in ("alice", "bob"):
         assert tensors(tmp_path / place, place) == tensors(runs["many"], place)
+
+
+def test_rows_for_validation_by_a_column_of_the_one_side(tmp_path: Path) -> None:
+    text = SPEC.replace("{A}", PLAIN).replace("validation 0.1", "validation where alice.Age > 45")
+    many = compiled(text, tmp_path / "many")
+    joined = compiled(text.replace("rows per key many", ""), tmp_path / "joined")
+    run = train_alone(many, {"alice": ALICE, "bob": BOB}, tmp_path / "a", OPTIONS)
+    other = train_alone(joined, JOINED, tmp_path / "b", OPTIONS)
+    kept, same = (json.loads((each / "metrics.json").read_text()) for each in (run, other))
+    assert kept["validation"]["loss"] == pytest.approx(same["validation"]["loss"], abs=1e-9)
+    for name, value in weights(run).items():
+        np.testing.assert_allclose(value, weights(other)[name], rtol=0, atol=1e-9, err_msg=name)
+    found = train_together(
+        many, {"alice": ALICE.take(np.unique(OF)), "bob": BOB.slice(0, 110)}, tmp_path / "apart", OPTIONS
+    )
+    assert not any(isinstance(each, BaseException) for each in found.values()), found
+    for place in ("alice", "bob"):
+        assert tensors(tmp_path / "apart" / place, place) == tensors(run, place)

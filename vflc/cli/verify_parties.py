@@ -90,7 +90,6 @@ def verified(
     folder: Path,
 ) -> tuple[Verification, dict[str, Any], list[Diagnostic]]:
     """One precision of a model over parties, how much was trained on what, and the compiler's warnings."""
-    from vflc_runtime.bundle.missing import refuse_missing
     from vflc_runtime.data.generate import generate
     from vflc_runtime.events import silent
     from vflc_runtime.run import loading
@@ -101,10 +100,6 @@ def verified(
     start(len(options["engines"]) * 2, steps)
     ways, warnings, off = _compile(spec, precision, options["engines"], steps, folder)
     start(len(ways) + single, steps)
-    for way in ways:
-        refuse_missing(
-            way.bundle.manifest, "`vflc verify`", "verify the model without `missing party allowed`"
-        )
     bundle = ways[0].bundle
     training = next(iter(bundle.plans.values())).training
     seed = training.seed if options["seed"] is None else options["seed"]

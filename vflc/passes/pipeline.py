@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused
 from vflc.ir.stages import ByMode, Lowered, Partitioned, Scheduled, Vectorised
+from vflc.passes.at_one_place import AtOnePlace
 from vflc.passes.cut import Cut
 from vflc.passes.differentiate import Differentiate
 from vflc.passes.disclose import Disclose
@@ -128,10 +129,11 @@ def analysis(
     passes: tuple[Pass, ...] = (
         Penalise(),
         Prune(),
+        *((AtOnePlace(push_down),) if unsplit else ()),
         *((PushDown(),) if push_down and not unsplit else ()),
-        Placement(unsplit),
+        *(() if unsplit else (Placement(unsplit=False),)),
         *((FuseTables(),) if fuse else ()),
-        *(() if unsplit else (StandIn(),)),
+        *(() if unsplit else (StandIn(masked=False),)),
         *((ProtectValues(),) if guarded else ()),
         Modes(),
         Differentiate(),

@@ -26,8 +26,14 @@ from vflc.passes.protect.joint import fresh, readers_elsewhere, rewired
 
 @dataclass(frozen=True)
 class StandIn:
-    """The pass."""
+    """The pass.
 
+    Args:
+        masked: whether what the party computes is made 0 in rows that it lacks. In a model at one place it
+            is computed for these as well; split, the party does not send it.
+    """
+
+    masked: bool
     name: ClassVar = "stand-in"
     requires: ClassVar = (*GRAPH, PLACED)
     ensures: ClassVar = (*GRAPH, PLACED)
@@ -35,11 +41,11 @@ class StandIn:
     def __call__(self, model: Placed, collector: DiagnosticCollector) -> Placed:
         for party in model.parties:
             if party.missing:
-                model = _with_defaults(model, party, collector)
+                model = _with_defaults(model, party, self.masked, collector)
         return model
 
 
-def _with_defaults(model: Placed, party: PartyInfo, collector: DiagnosticCollector) -> Placed:
+def _with_defaults(model: Placed, party: PartyInfo, masked: bool, collector: DiagnosticCollector) -> Placed:
     graph = Graph(dict(model.graph.nodes))
     replaced: dict[tuple[str, str], str] = {}
     for name, places in readers_elsewhere(model.graph).items():
@@ -53,7 +59,7 @@ def _with_defaults(model: Placed, party: PartyInfo, collector: DiagnosticCollect
             continue
         for place in places:
             default = name if len(places) == 1 else f"{name}.{place}"
-            replaced[name, place] = _stand_in(graph, party, node, place, f"{default}.default")
+            replaced[name, place] = _stand_in(graph, party, node, place, f"{default}.default", masked)
     changed = {
         node.id: replace(node, inputs=tuple(replaced.get((i, node.place), i) for i in node.inputs))
         for node in model.graph
@@ -66,20 +72,22 @@ def _with_defaults(model: Placed, party: PartyInfo, collector: DiagnosticCollect
     return replace(model, graph=rewired(graph, changed), losses=logits)
 
 
-def _stand_in(graph: Graph, party: PartyInfo, node: Node, place: str, name: str) -> str:
+def _stand_in(graph: Graph, party: PartyInfo, node: Node, place: str, name: str, masked: bool) -> str:
     """The id of the value with its default, at `place`."""
     build = Build(graph, infer, (), place, span=node.span)
     axes = node.type.row_axes
     default = build.weight(fresh(graph, name), axes, Initializer("zeros", 0.0))
-    lacks = build.op("sub", build.constant(1.0), _present(graph, party, place))
+    has = _present(graph, party, place)
     if len(axes) > 1:
-        lacks = build.op("reshape", lacks, sizes=(1,) * len(axes), names=(None,) * len(axes))
-    return build.op("add", node, build.op("mul", default, lacks)).id
+        has = build.op("reshape", has, sizes=(1,) * len(axes), names=(None,) * len(axes))
+    lacks = build.op("sub", build.constant(1.0), has)
+    own = build.op("mul", node, has) if masked else node
+    return build.op("add", own, build.op("mul", default, lacks)).id
 
 
 def _present(graph: Graph, party: PartyInfo, place: str) -> Node:
     """1 in rows that the party has and 0 in others, [B, 1]: one input for each place that reads it."""
-    id = f"{party.name} present at {place}"
+    id = f"{party.name}.present.{place}"
     if id in graph:
         return graph[id]
     attrs = {"party": party.name, "name": "present", "kind": "number", "rows": None}

@@ -139,7 +139,7 @@ def read_manifest(file: Path) -> Manifest:
         population=population,
         once=tuple(place.one_of(*places) for place in document.get("once") or ()),
         many=_many(document),
-        missing=_missing(document),
+        missing=_missing(document, places),
         keyed=tuple(party["name"].name() for party in document["parties"] if party.get("key") is not None),
         controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
         decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},
@@ -158,11 +158,11 @@ def _many(document: Json) -> str | None:
     return names[0] if names else None
 
 
-def _missing(document: Json) -> str | None:
-    """The party that may lack rows; where there is one, it computes from its own."""
+def _missing(document: Json, places: Sequence[str]) -> str | None:
+    """The party that may lack rows; where it has a place of its own, it computes from its own rows."""
     names = [party["name"].name() for party in document["parties"] if party.get("missing") is not None]
     once = [place.value for place in document.get("once") or ()]
-    if len(names) > 1 or (names and names[0] not in once):
+    if len(names) > 1 or (names and names[0] in places and names[0] not in once):
         raise document["parties"].wrong("one party that may lack rows, which computes once for each key")
     return names[0] if names else None
 

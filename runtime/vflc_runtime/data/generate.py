@@ -20,7 +20,7 @@ from vflc_common.encoder import DEFAULT, Encoder, EncoderSettings, Suits, is_who
 from vflc_common.encoders import record
 from vflc_common.expressions import CALLS, ExpressionTree
 from vflc_common.expressions import columns as columns_read
-from vflc_common.keys import has_many, key_columns
+from vflc_common.keys import has_many, key_columns, may_lack
 from vflc_common.text import text
 from vflc_common.words import DATES, DECIMAL_COMMA, LISTS, kind_of, vector_width
 
@@ -31,6 +31,8 @@ EXAMPLES = 20
 """Rows a user of a population, on average."""
 GAPS = 0.1
 """Share of missing or unknown values where the spec allows them."""
+LACKED = 5
+"""Of so many rows a party lacks one where the spec allows it."""
 DISTINCT, MOST_DISTINCT = 20, 2_000_000
 """Different values of a column where no encoder says how many tell something, and the most."""
 
@@ -42,6 +44,7 @@ def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.
         encoders: columns and encoders of every party.
         rows: rows of each table; the keys are the same at all parties, in a different order each. Of a
             population, and of a party with many rows a key, some `EXAMPLES` rows have a key in common.
+            A party that may lack rows lacks every `LACKED`th.
         seed: the same seed gives the same tables.
 
     Returns:
@@ -59,6 +62,7 @@ def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.
         for key in key_columns(info):
             made[key] = keys.cast(_arrow(types[key])) if key in types else keys
         order = _random(seed, party, "order").permutation(rows)
+        order = order[: rows - rows // LACKED] if may_lack(info) else order
         names = [*key_columns(info), *(name for name in made if name not in key_columns(info))]
         tables[party] = pa.table({name: made[name].take(pa.array(order)) for name in names})
     return tables

@@ -53,6 +53,12 @@ class KeySpread:
             found[absent] = 0
         return found
 
+    def masked(self, values: Array) -> Array:
+        """What was computed for each row [rows, …], 0 where absent."""
+        found = values.copy()
+        found[self.at == ABSENT] = 0
+        return found
+
     def summed(self, values: Array) -> Array:
         """The sums [distinct, …] of the batch's rows [rows, …]; rows that are absent are in none."""
         order = np.argsort(self.at, kind="stable")

@@ -34,6 +34,7 @@ def describe(model: ExportedModel, bundle: Bundle, types: Mapping[str, Signature
     """
     plans = [bundle.plans[place] for place in dict.fromkeys(part.place for part in model.parts)]
     predicted = {v: name for plan in plans for name, v in plan.reports["predict"].predictions}
+    present = {i.id: {"present": i.party} for plan in plans for i in plan.inputs.values() if i.present}
     classes = {name: each for plan in plans for name, each in plan.reports["predict"].classes.items()}
     return {
         "version": VERSION,
@@ -44,7 +45,7 @@ def describe(model: ExportedModel, bundle: Bundle, types: Mapping[str, Signature
         "inputs": [
             _column(model.raw[name], bundle.manifest.precision)
             if name in model.raw
-            else _value(name, types[name])
+            else _value(name, types[name]) | present.get(name, {})
             for name in model.inputs
         ],
         "outputs": [
@@ -150,6 +151,8 @@ def text(description: Description) -> str:
 
 def input_line(given: Description) -> str:
     """An input in a line."""
+    if "present" in given:
+        return f"{_typed(given)}: 1 in rows that {given['present']} has, 0 in others"
     if "column" not in given:
         return f"{_typed(given)}: what another model of this export gives"
     what = "an expression over" if given["computed"] else "the column"

@@ -31,7 +31,7 @@ from vflc_runtime.data.encoders import encode, settled
 from vflc_runtime.data.generate import generate
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.data.table import name_in_table
-from vflc_runtime.run.loading import encoders
+from vflc_runtime.run.loading import encoders, present
 
 SAMPLE = 256
 """Rows that an export is compared on."""
@@ -214,8 +214,17 @@ def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Tabl
     """The first rows of the sources, or generated ones that fit the spec where there are none."""
     described = encoders(bundle)
     tables = sources or generate(described, SAMPLE, 1)
-    wanted = {i.id for plan in bundle.plans.values() for i in plan.inputs.values() if not i.label}
-    data = Dataset.load(described, tables, fitted, False, only=wanted, precision=bundle.manifest.precision)
+    inputs = (each for plan in bundle.plans.values() for each in plan.inputs.values())
+    wanted = {each.id for each in inputs if not each.label and not each.present}
+    data = Dataset.load(
+        described,
+        tables,
+        fitted,
+        False,
+        only=wanted,
+        precision=bundle.manifest.precision,
+        present=present(bundle),
+    )
     count = min(data.rows, SAMPLE)
     parties: dict[str, Any] = {}
     for party, info in described["parties"].items():

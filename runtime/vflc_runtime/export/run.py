@@ -76,9 +76,9 @@ def export(
     _check_bare(session)
     if format == "keras":
         _check_own(session)
-    refuse_missing(
-        session.bundle.manifest, "export", "predict with `vflc predict`, or `vflc party … --do predict`"
-    )
+    if merged:
+        help = "export without --merged: each party's model stands by itself"
+        refuse_missing(session.bundle.manifest, "one model of all parties", help)
     fitted = folder.fitted(session.bundle)
     writer = _format(format, session, fitted)
     models = [merged_model(session.bundle)] if merged else by_place(session.bundle)

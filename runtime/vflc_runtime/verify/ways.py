@@ -24,6 +24,7 @@ from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.spread import KeySpread
 from vflc_runtime.errors import Failure
+from vflc_runtime.run.loading import present
 from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.verify.differences import Comparison, Pair, compare
@@ -228,7 +229,8 @@ class _Run:
     ) -> WayResult:
         """Trains on the batches; where `choose` is given, the batches become what it chose."""
         started, losses = time.perf_counter(), []
-        data = replace(data, once=self._way.bundle.manifest.once)
+        bundle = self._way.bundle
+        data = replace(data, once=bundle.manifest.once, present=present(bundle))
         self._step = 0
         start = {name: value.copy() for name, value in self._weights().items() if name in self._idle}
         self._add_weights()
@@ -281,8 +283,12 @@ class _Run:
             there = set(engine.values())
             for edge, value in self._crossing.items():
                 if value in there:
-                    found, spread = engine.get(value), self._spread(edge, "receiver")
-                    self._add("message", edge, spread.summed(found) if spread else found)
+                    found = engine.get(value)
+                    if spread := self._spread(edge, "sender"):
+                        found = spread.masked(found)
+                    elif spread := self._spread(edge, "receiver"):
+                        found = spread.summed(found)
+                    self._add("message", edge, found)
 
     def _message(self, envelope: Envelope) -> None:
         for edge, tensor in envelope.tensors.items():

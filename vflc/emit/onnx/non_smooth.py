@@ -14,9 +14,9 @@ from vflc.ir.outside import OP
 from vflc.ir.stages import Scheduled
 from vflc.ir.types import BATCH
 from vflc.ops import OPS
-from vflc.ops.source import COLUMNS, INPUTS
+from vflc.ops.source import FED, INPUTS
 
-FED = INPUTS | {"constant"}
+GIVEN = INPUTS | {"constant"}
 
 
 def non_smooth_points(model: Scheduled, precision: str) -> dict[str, Any] | None:
@@ -38,14 +38,14 @@ def non_smooth_points(model: Scheduled, precision: str) -> dict[str, Any] | None
     if not outputs:
         return None
     inside = graph.ancestors(outputs)
-    fed = [node for node in graph if node.id in inside and node.op in FED - {"constant"}]
-    nodes = [node.id for node in graph if node.id in inside and node.op not in FED]
+    fed = [node for node in graph if node.id in inside and node.op in GIVEN - {"constant"}]
+    nodes = [node.id for node in graph if node.id in inside and node.op not in GIVEN]
     outside = [node for node in graph if node.id in inside and node.op == OP]
     content = to_onnx(graph, "non_smooth", nodes, [node.id for node in fed], outputs, precision)
     return {
         "model": content,
         "weights": tuple(node.id for node in fed if node.op == "weight"),
-        "inputs": tuple(node.id for node in fed if node.op in COLUMNS),
+        "inputs": tuple(node.id for node in fed if node.op in FED),
         "randoms": {node.id: _shape(node) for node in fed if node.op == "random"},
         "outside": [_before(graph, node, precision) for node in outside],
         "pairs": pairs,
@@ -54,10 +54,10 @@ def non_smooth_points(model: Scheduled, precision: str) -> dict[str, Any] | None
 
 def _before(graph: Graph, node: Node, precision: str) -> dict[str, Any]:
     """What gives a value that a file of another tool gives: the file, and a graph for what it reads."""
-    made = list(dict.fromkeys(name for name in node.inputs if graph[name].op not in FED))
+    made = list(dict.fromkeys(name for name in node.inputs if graph[name].op not in GIVEN))
     inside = graph.ancestors(made)
-    fed = [each.id for each in graph if each.id in inside and each.op in FED - {"constant"}]
-    nodes = [each.id for each in graph if each.id in inside and each.op not in FED]
+    fed = [each.id for each in graph if each.id in inside and each.op in GIVEN - {"constant"}]
+    nodes = [each.id for each in graph if each.id in inside and each.op not in GIVEN]
     return {
         "name": node.id,
         "model": to_onnx(graph, "before", nodes, fed, made, precision) if made else None,
@@ -78,7 +78,7 @@ def _pairs(graph: Graph, node: Node) -> list[tuple[str, str | float]]:
         return []
     first, *rest = graph.inputs(node)
     second = rest[0] if rest else None
-    if first.type.dtype != "float" or all(x is None or x.op in FED for x in (first, second)):
+    if first.type.dtype != "float" or all(x is None or x.op in GIVEN for x in (first, second)):
         return []
     if second is None:
         return [(_asked(graph, first), 0.0)]
