@@ -16,8 +16,6 @@ from vflc.ir.types import BATCH
 from vflc.ops import OPS
 from vflc.ops.source import FED, INPUTS
 
-GIVEN = INPUTS | {"constant"}
-
 
 def non_smooth_points(model: Scheduled, precision: str) -> dict[str, Any] | None:
     """What decides gradients, row by row; None where nothing does.
@@ -38,8 +36,8 @@ def non_smooth_points(model: Scheduled, precision: str) -> dict[str, Any] | None
     if not outputs:
         return None
     inside = graph.ancestors(outputs)
-    fed = [node for node in graph if node.id in inside and node.op in GIVEN - {"constant"}]
-    nodes = [node.id for node in graph if node.id in inside and node.op not in GIVEN]
+    fed = [node for node in graph if node.id in inside and node.op in INPUTS]
+    nodes = [node.id for node in graph if node.id in inside and node.op not in INPUTS | {"constant"}]
     outside = [node for node in graph if node.id in inside and node.op == OP]
     content = to_onnx(graph, "non_smooth", nodes, [node.id for node in fed], outputs, precision)
     return {
@@ -54,10 +52,10 @@ def non_smooth_points(model: Scheduled, precision: str) -> dict[str, Any] | None
 
 def _before(graph: Graph, node: Node, precision: str) -> dict[str, Any]:
     """What gives a value that a file of another tool gives: the file, and a graph for what it reads."""
-    made = list(dict.fromkeys(name for name in node.inputs if graph[name].op not in GIVEN))
+    made = list(dict.fromkeys(name for name in node.inputs if graph[name].op not in INPUTS | {"constant"}))
     inside = graph.ancestors(made)
-    fed = [each.id for each in graph if each.id in inside and each.op in GIVEN - {"constant"}]
-    nodes = [each.id for each in graph if each.id in inside and each.op not in GIVEN]
+    fed = [each.id for each in graph if each.id in inside and each.op in INPUTS]
+    nodes = [each.id for each in graph if each.id in inside and each.op not in INPUTS | {"constant"}]
     return {
         "name": node.id,
         "model": to_onnx(graph, "before", nodes, fed, made, precision) if made else None,
@@ -78,7 +76,9 @@ def _pairs(graph: Graph, node: Node) -> list[tuple[str, str | float]]:
         return []
     first, *rest = graph.inputs(node)
     second = rest[0] if rest else None
-    if first.type.dtype != "float" or all(x is None or x.op in GIVEN for x in (first, second)):
+    if first.type.dtype != "float" or all(
+        x is None or x.op in INPUTS | {"constant"} for x in (first, second)
+    ):
         return []
     if second is None:
         return [(_asked(graph, first), 0.0)]
