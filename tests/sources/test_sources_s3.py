@@ -46,6 +46,8 @@ def server() -> Iterator[str]:
             "year/2/.hidden.parquet": b"no",
             "year/2/_SUCCESS": b"",
             "lines/é [1].jsonl": b'{"ID": "d", "n": 4}\n',
+            "delta/a.parquet": out.getvalue(),
+            "delta/_delta_log/00000000000000000000.json": b"{}",
             "bad.parquet": b"PAR1 and no more",
         }
         for key, content in objects.items():
@@ -88,6 +90,7 @@ def test_what_is_refused(monkeypatch, tmp_path):
     ):
         refused("VFL0601", nothing)
     assert "shop" in refused("VFL0601", "s3://shop/bad.parquet").message
+    assert "Delta Lake" in refused("VFL0601", "s3://shop/delta").message
     refused("VFL0601", "SELECT * FROM 's3://shop/rows.csv'")
     for nobodys in ("s3://nobodys/rows.csv", "s3://nobodys/*.csv"):
         refused("VFL0601", nobodys)

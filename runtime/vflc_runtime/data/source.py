@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from vflc_runtime.data import query
 from vflc_runtime.data.servers.url import SCHEMES, URL, Bucket, ServerTable, allow, parse, without_password
+from vflc_runtime.data.table_logs import refuse_log
 from vflc_runtime.errors import Failure
 
 FORMATS = {
@@ -260,6 +261,7 @@ def _files(text: str, party: str) -> list[str]:
         raise failed(party, text, "it is empty: name a file, a folder or a query")
     path = Path(text).expanduser()
     if path.is_dir():
+        refuse_log([p.relative_to(path).as_posix() for p in path.rglob("*.json")], party, text)
         found = [str(p) for p in path.rglob("*.p*") if _is_parquet(p, path)]
         if not found:
             raise failed(party, text, "the folder holds no Parquet files")

@@ -16,6 +16,7 @@ import pyarrow as pa
 from vflc_runtime.data.servers.receive import LIMIT, TIMEOUT, setting, too_much
 from vflc_runtime.data.servers.said import unreached
 from vflc_runtime.data.servers.url import Bucket, wrong
+from vflc_runtime.data.table_logs import refuse_log
 from vflc_runtime.errors import Failure
 
 CONNECT = 30.0
@@ -42,14 +43,15 @@ def fetch(named: Bucket, party: str, shown: str, folder: Path, sample: bool) -> 
         The files; empty where nothing matches.
 
     Raises:
-        Failure: VFL0692 (an endpoint that is none), VFL0697 (what S3 refuses), VFL0699 (too much).
+        Failure: VFL0601 (a table that is more than its Parquet files), VFL0692 (an endpoint that is none),
+            VFL0697 (what S3 refuses), VFL0699 (too much).
     """
     from pyarrow import fs
 
     folder.mkdir(mode=0o700)
     with _asking(party, shown):
         filesystem = fs.S3FileSystem(**_settings(party))
-        found = _objects(fs, filesystem, named)
+        found = _objects(fs, filesystem, named, party, shown)
         size, most = sum(each.size or 0 for each in found), setting(*LIMIT) * 2**30
         if not sample and size > most:
             raise too_much(party, shown, f"has {size / 2**30:.1f} GiB, more than {most / 2**30:g} GiB")
@@ -74,7 +76,7 @@ def _settings(party: str) -> dict[str, Any]:
     return told
 
 
-def _objects(fs: Any, filesystem: Any, named: Bucket) -> list[Any]:
+def _objects(fs: Any, filesystem: Any, named: Bucket, party: str, shown: str) -> list[Any]:
     glob = _GLOB.search(named.key)
     path = f"{named.bucket}/{named.key}".rstrip("/")
     if glob is None:
@@ -87,6 +89,8 @@ def _objects(fs: Any, filesystem: Any, named: Bucket) -> list[Any]:
         start = f"{named.bucket}/{named.key[: glob.start()]}".rpartition("/")[0]
     below = len(start if glob is None else named.bucket) + 1
     infos = filesystem.get_file_info(fs.FileSelector(start, allow_not_found=True, recursive=True))
+    if glob is None:
+        refuse_log((each.path for each in infos), party, shown)
     files = [each for each in infos if each.type == fs.FileType.File and pattern.fullmatch(each.path[below:])]
     return sorted(files, key=lambda each: each.path)
 
