@@ -26,7 +26,7 @@ needs_data = pytest.mark.skipif(
 )
 PUBLISHED = {
     "deepfm": "ml-1m", "deepfm_protected": "ml-1m", "deepfm_noised": "ml-1m", "deepfm_splitrec": "ml-1m",
-    "one_table": "ml-1m", "three_parties": "ml-1m", "regression": "ml-1m",
+    "one_table": "ml-1m", "one_to_many": "ml-1m", "three_parties": "ml-1m", "regression": "ml-1m",
     "mmoe": "census-income", "mmoe_splitrec": "census-income", "label_only": "census-income",
     "u_shape": "census-income", "multiclass": "census-income", "wide_deep": "criteo",
     "fedrecon": "ml-1m", "fedrecon_full": "ml-1m",
@@ -80,5 +80,11 @@ def session(
 
 
 def dataset(trained: Session, sources: dict[str, str]) -> Dataset:
-    precision = trained.bundle.manifest.precision
-    return Dataset.load(loading.encoders(trained.bundle), sources, precision=precision)
+    bundle = trained.bundle
+    return Dataset.load(
+        loading.encoders(bundle),
+        sources,
+        precision=bundle.manifest.precision,
+        once=bundle.manifest.once,
+        present=loading.present(bundle),
+    )

@@ -75,6 +75,16 @@ def test_census_income_becomes_training_and_test_tables(tmp_path: Path):
         assert income == ["<=50K", ">50K"], "the test file's full stop is no part of the class"
 
 
+def test_users_have_a_row_each_and_some_have_none(tmp_path: Path):
+    sources = prepared("one_to_many", tmp_path, "--generate", 500)
+    users, events = (pq.read_table(sources[party]) for party in ("alice", "bob"))
+    known = users["UserID"].to_pylist()
+    assert len(known) == len({*known}) and len(events) == 500
+    assert {*events["UserID"].to_pylist()} - {*known} == {
+        user for user in events["UserID"].to_pylist() if user % 10 == 0
+    }
+
+
 def test_what_is_no_census_income_is_said(tmp_path: Path):
     assert "adult.data, line 1: 15 fields" in failed(
         "mmoe", census(tmp_path / "few", data="39, State-gov\n"), tmp_path / "out"
