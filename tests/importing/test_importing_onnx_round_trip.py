@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from importing.onnx_testing import session
 from library.library_specs import spec as of_block
-from specs.examples import EXAMPLES, few_fields
+from specs.examples import MERGED, few_fields
 from vflc_common.arrays import Array
 from vflc_runtime.bundle.slices import joined
 from vflc_runtime.data.dataset import Dataset
@@ -71,7 +71,7 @@ def check(text: str, folder: Path, precision: str = "float32") -> WrittenSpec:
     return spec
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", MERGED)
 def test_example(name: str, tmp_path: Path) -> None:
     check(few_fields(name), tmp_path)
 

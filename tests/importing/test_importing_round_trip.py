@@ -14,7 +14,7 @@ import pytest
 from importing.importing_testing import session
 from keras_backend.keras_testing import loaded_here, needs_tensorflow
 from library.library_specs import spec as of_block
-from specs.examples import EXAMPLES, few_fields
+from specs.examples import MERGED, few_fields
 from vflc_common.arrays import Array
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.generate import generate
@@ -102,7 +102,7 @@ def check_weights(spec: WrittenSpec, path: Path, weights: Mapping[str, Array]) -
     assert not left
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", MERGED)
 def test_example(name: str, tmp_path: Path) -> None:
     check(few_fields(name), tmp_path)
 

@@ -21,6 +21,8 @@ EVERY = {spec.stem: spec for spec in sorted(SPECS.rglob("*.vfl"))}
 POPULATIONS = {name: spec for name, spec in EVERY.items() if "\npopulation " in spec.read_text("utf-8")}
 EXAMPLES = {name: spec for name, spec in EVERY.items() if name not in POPULATIONS}
 """Those between parties."""
+MERGED = [name for name, spec in EXAMPLES.items() if "missing party allowed" not in spec.read_text("utf-8")]
+"""Those that can be exported as one model of all parties."""
 needs_data = pytest.mark.skipif(
     not os.environ.get("VFLC_DATA"), reason="VFLC_DATA does not name the folder of the measuring data"
 )
