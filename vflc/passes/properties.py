@@ -27,7 +27,7 @@ from vflc.ir.stages import (
 )
 from vflc.ir.types import TensorType
 from vflc.ops import OpError, infer
-from vflc.ops.source import INPUTS
+from vflc.ops.source import COLUMNS, INPUTS
 
 
 class Property(Struct, frozen=True):
@@ -90,7 +90,7 @@ def _placeless(model: Placed) -> Iterator[str]:
                 continue
             if node.place not in model.places:
                 yield f"`{node.id}` is at {node.place}, which is no place of the model"
-            elif UNSPLIT not in model.places and node.attrs.get("party", node.place) != node.place:
+            elif UNSPLIT not in model.places and node.op in COLUMNS and node.attrs["party"] != node.place:
                 yield f"`{node.id}`, of {node.attrs['party']}, is at {node.place}"
 
 
