@@ -12,7 +12,15 @@ BOTTOMS = (
     "batch_norm(dense({p}.x, 3))",
     "sum(embed([{p}.c, {p}.m], dim = 3), axis = field)",
     "dropout(relu(dense({p}.x, 3)), 0.2)",
+    "gru(lookup(table(4, 2), {p}.s), 3, mask = present({p}.s))",
+    "flatten(max_pool1d(conv1d(lookup(table(4, 2), {p}.s), 3, size = 2)))",
 )
+OTHERS = (
+    "bpr(dense({p}_low, 1), sampled(dense({p}_low, 1)))",
+    "info_nce(dense({p}_low, 2), dense({p}.x, 2))",
+    "triplet({p}_low, dense({p}.x, 3), sampled(dense({p}.x, 3)))",
+)
+"""Losses that take other rows of the batch."""
 
 
 @st.composite
@@ -22,6 +30,7 @@ def learn_specs(draw: st.DrawFn) -> str:
     lines = [
         f"party {p} {{\n  key ID\n  feature x: float\n  feature c: int -> index(5)\n"
         f'  feature m: string -> split(" ") -> hash(4)\n  label y = v > 0\n  label z = w\n'
+        "  feature s: list(int) -> index(4) -> sequence(max = 3)\n"
         "  column v: float\n  column w: float\n}"
         for p in names
     ]
@@ -32,6 +41,8 @@ def learn_specs(draw: st.DrawFn) -> str:
         lines.append(f"{p}_out = {'stop_gradient' if frozen else ''}({p}_low)")
         if draw(st.booleans()):
             terms.append(f"mse(dense({p}_low, 1), {p}.z)")
+        if draw(st.booleans()):
+            terms.append(draw(st.sampled_from(OTHERS)).format(p=p))
     owner = draw(st.sampled_from(names))
     chosen = [p for p in names if draw(st.booleans())] or [names[0]]
     place = draw(st.sampled_from(names))
