@@ -18,6 +18,7 @@ from test_train import state
 from vflc_runtime import events, files
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.opened import open_run
 from vflc_runtime.run.predict import predict
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import TrainOptions, train
@@ -179,6 +180,20 @@ def test_files_with_checksums_that_fit_are_read_with_care_too(
         with pytest.raises(Failure) as caught:
             train(None, data, run, MORE)
         assert caught.value.code == "VFL0621", text
+
+
+@pytest.mark.parametrize(
+    "text", ["[1", "[]", "3", '{"saved": 3}', '{"validation": [1]}', '{"validation": {"loss": "x"}}']
+)
+def test_results_that_are_none(run: Path, text: str) -> None:
+    (run / "metrics.json").write_text(text)
+    with pytest.raises(Failure) as caught:
+        open_run(run).metrics()
+    assert caught.value.code == "VFL0621"
+    (run / "metrics.json").unlink()
+    with pytest.raises(Failure) as caught:
+        open_run(run).metrics()
+    assert caught.value.code == "VFL0629"
 
 
 class Killed(BaseException):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -27,6 +26,7 @@ from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener
 from vflc_runtime.run import loading
+from vflc_runtime.run.results import read_results
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.trained import trained_session
 from vflc_runtime.run.transcript import RecordedStep, Transcript
@@ -172,8 +172,7 @@ class Context:
 
     def task(self) -> dict[str, Any]:
         """How good the model is, as the run measured it."""
-        path = self.run.path / "metrics.json"
-        metrics = json.loads(path.read_bytes()) if path.exists() else {}
+        metrics = read_results(self.run.path) or {}
         return {rows: metrics[rows] for rows in ("train", "validation") if metrics.get(rows)}
 
     def _label(self, name: str, truth: Array) -> AttackedLabel:

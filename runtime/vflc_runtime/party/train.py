@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from vflc_runtime.party.site import Site, giving_notice, take_part
 from vflc_runtime.run import loading, start_weights
 from vflc_runtime.run.loop import EpochLoop
 from vflc_runtime.run.new_run import create, refuse_existing
+from vflc_runtime.run.results import read_results
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.settings import (
     EPOCHS,
@@ -253,9 +253,8 @@ def _over(run: RunFolder, settings: dict[str, Any]) -> TrainResult | None:
     Where its metrics do not say `parted`, another process may have been killed that can learn from
     this one alone that all came to the end.
     """
-    try:
-        metrics = json.loads((run.path / "metrics.json").read_bytes())
-    except (OSError, ValueError):
+    metrics = read_results(run.path)
+    if metrics is None or not {"ended", "steps", "epochs"} <= metrics.keys():
         return None
     steps, ended = settings["steps"], metrics["ended"]
     stopped_early = ended == "early stopping" or (steps is not None and metrics["steps"] >= steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.predict import predict
+from vflc_runtime.run.results import read_results
 from vflc_runtime.run.settings import EPOCHS, ROUNDS, OptionRules
 from vflc_runtime.run.state import RunFolder, Tensors
 from vflc_runtime.run.train import TrainOptions, TrainResult, train
@@ -85,11 +85,10 @@ class OpenedRun(ABC):
         return predict(self.path, sources, out, engine, threads, top, listen)
 
     def metrics(self) -> dict[str, Any]:
-        """What `metrics.json` holds; VFL0629 where the run has not ended once."""
-        try:
-            found: dict[str, Any] = json.loads((self.path / "metrics.json").read_bytes())
-        except (OSError, ValueError):
-            raise Failure("VFL0629", f"{self.path} has no results yet", "resume the run") from None
+        """What `metrics.json` holds; VFL0629 where there is none yet, VFL0621 where it is damaged."""
+        found = read_results(self.path)
+        if found is None:
+            raise Failure("VFL0629", f"{self.path} has no results yet", "resume the run")
         return found
 
 
