@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -13,12 +13,16 @@ import pyarrow.csv as csv
 import pytest
 from partying import tensors, train_alone, train_together
 from safetensors.numpy import load_file
+from vflc_common.control import ALIGN_WHICH
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.data.batches import permutation
 from vflc_runtime.data.overlap import overlap
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.description import encoded
 from vflc_runtime.export.run import export
+from vflc_runtime.party import rows
+from vflc_runtime.party.counts import tell_present
+from vflc_runtime.party.peers import Peers
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.importance import importance
 from vflc_runtime.run.predict import predict
@@ -174,6 +178,39 @@ def test_three_parties_one_of_which_may_lack_rows(tmp_path: Path) -> None:
     assert not any(isinstance(each, BaseException) for each in found.values()), found
     for place in ("alice", "bob", "carol"):
         assert tensors(tmp_path / "apart" / place, place) == tensors(alone, place)
+
+
+def test_one_that_tells_of_other_rows_than_their_number_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which keys alice has, carol tells bob alone; how many, all."""
+    third = "party carol {\n  key ID\n  feature Sum: float\n}\nrelease carol { to alice, bob: Sum }\n"
+    text = third + TEXT.replace("concat(a, b)", "concat(a, b, c)")
+    text = text.replace("fuse at", "c = mlp(dense(carol.Sum, 2), [2])\nfuse at")
+    text = text.replace("alice { to bob", "alice { to bob, carol").replace(
+        "bob { to alice", "bob { to alice, carol"
+    )
+    bundle = compiled(text, tmp_path / "bundle")
+    sources = {"alice": LACKING, "bob": BOB, "carol": pa.table({"ID": KEYS, "Sum": DRAWN.normal(size=90)})}
+
+    class OneLess:
+        """Tells the number as it is, and a row less."""
+
+        def __init__(self, peers: Peers) -> None:
+            self._peers = peers
+
+        def tell(self, kind: str, payload: bytes) -> None:
+            self._peers.tell(
+                kind, payload if kind != ALIGN_WHICH.name else bytes([payload[0] & 127]) + payload[1:]
+            )
+
+    monkeypatch.setattr(
+        rows, "tell_present", lambda peers, found: tell_present(cast(Peers, OneLess(peers)), found)
+    )
+    found = train_together(
+        bundle, sources, tmp_path / "apart", OPTIONS, method="hash", align=AlignSettings(key=b"k" * 32)
+    )
+    assert found["bob"].code == "VFL0655", found
 
 
 def test_a_place_without_a_table_fills_in_defaults_too(tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ class PlaceRows:
             common = common[np.argsort(~self._present(distinct, common), kind="stable")]
         if place == manifest.many:
             tell_counts(self.peers, counts[common])
-        at = self._standing(None, len(common), counts[common] if place == manifest.many else None)
+        own = None if manifest.missing is None else self._lead
+        at = self._standing(own, len(common), counts[common] if place == manifest.many else None)
         return CommonRows(rows_of(starts[common], counts[common]), at)
 
     def _align(self, keys: pa.Array, others: Sequence[str], alone: bool = False) -> Indices:
@@ -146,11 +147,12 @@ class PlaceRows:
         """Which of the common keys the party has that may lack rows, as the first party finds and tells."""
         manifest = self.bundle.manifest
         if self.peers.network.place != manifest.first:
-            return hear_which(self.peers, manifest.first, len(common))
-        assert manifest.missing is not None
-        found = np.zeros(len(common), np.bool_)
-        found[self._align(distinct.take(pa.array(common)), (manifest.missing,), alone=True)] = True
-        tell_present(self.peers, found)
+            found = hear_which(self.peers, manifest.first, len(common))
+        else:
+            assert manifest.missing is not None
+            found = np.zeros(len(common), np.bool_)
+            found[self._align(distinct.take(pa.array(common)), (manifest.missing,), alone=True)] = True
+            tell_present(self.peers, found)
         self._lead = int(found.sum())
         return found
 
@@ -160,7 +162,7 @@ class PlaceRows:
         """Of each joined row the row that a party has, from what this place knows and hears.
 
         Args:
-            own: of the party that may lack rows, how many of its keys are common.
+            own: how many of the common keys the party has that may lack rows, where this place knows.
             keys: how many keys are common, where this place knows.
             counts: how many rows each has, where this is the party with many.
         """
