@@ -129,6 +129,8 @@ def test_a_scorecard_is_the_logistic_regression_of_its_bins(tmp_path: Path):
     assert np.abs(found["y"].ravel() - best.predict_proba(bins(new))[:, 1]).max() < 0.01
     odds = (1 - found["y"]) / found["y"]
     assert np.abs(found["points"] - (600 + 20 * np.log2(odds / 50))).max() < 1e-6
+    measured = [metric.name for plan in made.bundle.plans.values() for metric in plan.metrics]
+    assert measured == ["y"]  # points are no probability: they are written, and not measured as one
 
 
 @pytest.mark.parametrize("name", ["xDeepFM", "FiBiNET", "ESMM"])

@@ -183,6 +183,9 @@ def _of_classes(
             loss,
         )
         return None
+    named = (loss.label or "").split(".")[-1] == predicted.name
+    if rule.predicted == "binary" and not named and of is None and not _has_share(graph, node, logit):
+        return Prediction(predicted.name, node.id, None, "number", predicted.span)
     column = _info(graph[loss.label or ""], parties)
     classes: tuple[str | int | float, ...] = ()
     if column is not None and column.shape == "id":
@@ -239,6 +242,12 @@ def _of_numbers(
     weight = _counted(graph, loss) if loss is not None else label.attrs.get("present")
     kind: Predicted = "binary" if loss is None and _is_share(graph, node) else "number"
     return Prediction(predicted.name, node.id, target.id, kind, predicted.span, weight)
+
+
+def _has_share(graph: Graph, node: Node, logit: Node) -> bool:
+    """Whether a value is made of a probability that the logit became, where points are made of it alone."""
+    made = graph.ancestors([node.id]) - graph.ancestors([logit.id])
+    return any(OPS[graph[each].op].bounds == SHARE for each in made)
 
 
 def _is_share(graph: Graph, node: Node) -> bool:
