@@ -89,7 +89,7 @@ def test_no_values_make_two_keys_one(pairs: list[tuple[str, str]]) -> None:
         (
             {"a": ["1", "1"], "b": ["x", " "]},
             "VFL0616",
-            "key columns a, b is blank in one row, first in row 2",
+            "key columns a, b are blank in one row, first in row 2",
         ),
         ({"a": ["1", "1"], "b": ["x", None]}, "VFL0616", "first in row 2"),
         ({"a": ["1", "1"]}, "VFL0602", "no column b"),

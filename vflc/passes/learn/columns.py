@@ -67,7 +67,9 @@ def folded(names: Iterable[str], party: PartyInfo) -> list[str]:
 def _follows(before: str, name: str, party: PartyInfo) -> bool:
     """Whether two columns were declared by one family, one after the other."""
     one, other = party.column(before), party.column(name)
-    same = one is not None and other is not None and one.family is not None and one.family == other.family
+    if one is None or other is None or one.family is None:
+        return False
+    same = (one.family, one.span) == (other.family, other.span)
     return same and _number(name, party) == _number(before, party) + 1
 
 
