@@ -180,7 +180,7 @@ def read_progress(folder: Path) -> RunProgress:
     try:
         progress = RunProgress(**json.loads((folder / _PROGRESS).read_bytes()))
         return msgspec.convert(vars(progress), RunProgress)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, msgspec.MsgspecError):
         raise Failure("VFL0621", f"{folder} cannot be read") from None
 
 

@@ -39,7 +39,7 @@ def read_results(run: Path) -> dict[str, Any] | None:
         msgspec.convert(found, _Results)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, msgspec.MsgspecError):
         help = "restore the file from a copy, or remove it and resume the run"
         raise Failure("VFL0621", f"{file} does not hold what came of a run", help) from None
     return found
