@@ -118,3 +118,10 @@ MISFIT = "declare the column as date or timestamp"
 def dates(moments: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
     """Moments [n] as whole days (`D`), months (`M`) or years (`Y`) since 1970 began [n]."""
     return (moments // DAY).astype("datetime64[D]").astype(f"datetime64[{unit}]").astype(np.int64)
+
+
+def days_into(moments: NDArray[np.int64], unit: str) -> NDArray[np.int64]:
+    """Of moments [n] the day of the month (`M`) or year (`Y`) that each is in, from 1 [n]."""
+    days = (moments // DAY).astype("datetime64[D]")
+    first = days.astype(f"datetime64[{unit}]").astype("datetime64[D]")
+    return days.astype(np.int64) - first.astype(np.int64) + 1

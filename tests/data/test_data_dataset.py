@@ -10,7 +10,7 @@ import pyarrow.csv
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from vflc_runtime.data import dataset as module
+from vflc_runtime.data import encoded as module
 from vflc_runtime.data.batches import Order, split
 from vflc_runtime.data.dataset import CommonRows, Dataset
 from vflc_runtime.data.generate import generate

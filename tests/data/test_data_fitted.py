@@ -11,7 +11,7 @@ from data.test_data_reading import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_common.encoders import ENCODERS
-from vflc_runtime.data import dataset as module
+from vflc_runtime.data import encoded as module
 from vflc_runtime.data.dataset import Dataset
 
 from vflc.cli.main import run

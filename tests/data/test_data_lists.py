@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from data.test_data_reading import refused
-from vflc_runtime.data import dataset as module
+from vflc_runtime.data import encoded as module
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.generate import generate
 from vflc_runtime.export import encode as exported

@@ -9,7 +9,7 @@ import pytest
 from test_data_expressions import CALLS, COMPARE, NUMERIC, call, column, number, op, reference
 from vflc_common.siphash import siphash
 from vflc_common.values import Values
-from vflc_runtime.data import dataset as module
+from vflc_runtime.data import encoded as module
 from vflc_runtime.data.align import open_tables
 from vflc_runtime.data.batches import Order, permutation, split
 from vflc_runtime.data.dataset import Dataset

@@ -9,7 +9,7 @@ from data.test_data_reading import refused
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vflc_common.encoders import ENCODERS
-from vflc_runtime.data import dataset as module
+from vflc_runtime.data import encoded as module
 from vflc_runtime.data.dataset import Dataset
 
 from vflc.diagnostics import Refused, SourceText

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vflc_runtime.bundle.columns import check_columns
 from vflc_runtime.bundle.reading import Json
-from vflc_runtime.data import dataset as module
+from vflc_runtime.data import encoded as module
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.generate import generate
 from vflc_runtime.errors import Failure

@@ -18,7 +18,7 @@ from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.bundle.missing import refuse_missing
 from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.aligned import Aligned
-from vflc_runtime.data.dataset import BLOCK
+from vflc_runtime.data.encoded import BLOCK
 from vflc_runtime.data.keys import restored_columns
 from vflc_runtime.data.output import check_out, write_table
 from vflc_runtime.data.source import unreadable
