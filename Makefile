@@ -20,6 +20,7 @@ python  = $(VENV)/bin/python
 here    = $(subst /,-,$(CURDIR))# an environment that was moved is installed again
 core    = $(VENV)/installed-core$(here)
 dev     = $(VENV)/installed-dev$(here)
+kernels = setup.py $(wildcard runtime/vflc_kernels/src/*)
 modules = editors/vscode/node_modules/.package-lock.json
 npm     = $(shell command -v npm)
 data    = --data alice=$(1)/alice.parquet --data bob=$(1)/bob.parquet
@@ -97,14 +98,14 @@ editor: $(if $(npm),$(modules))
 $(modules): editors/vscode/package-lock.json
 	cd editors/vscode && npm ci
 
-$(core): requirements/core.txt pyproject.toml
+$(core): requirements/core.txt pyproject.toml $(kernels)
 	$(call install,$(VENV),--require-hashes --requirement $<)
 
-$(dev): requirements/all.txt pyproject.toml
+$(dev): requirements/all.txt pyproject.toml $(kernels)
 	$(call install,$(VENV),--require-hashes --requirement $<)
 	@touch $(core)
 
-$(oldest): requirements/oldest.txt pyproject.toml
+$(oldest): requirements/oldest.txt pyproject.toml $(kernels)
 	$(call install,$(BUILD)/oldest,--require-hashes --requirement $<)
 
 $(newest): always # what is newest is so today

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TOPS = [ROOT / "vflc", ROOT / "runtime" / "vflc_common", ROOT / "runtime" / "vflc_runtime"]
+TOPS = [ROOT / "vflc", *(ROOT / "runtime" / f"vflc_{name}" for name in ("common", "kernels", "runtime"))]
 ARRAYS = {"Array", "Indices", "RowKeys", "Words", "NDArray", "ndarray"}
 TIMES = {"timeout", "delay", "silence", "interval", "within"}
 RECORDS = (

@@ -28,8 +28,9 @@ MAY_IMPORT = {
     "importing": {*BELOW, "driver", "onnx_file", "translation", "runtime"},
     "api": {*BELOW, "driver", "runtime"},
     "cli": {*BELOW, "driver", "library", "api", "runtime", "importing"},
-    "runtime": {"common"},
+    "runtime": {"common", "kernels"},
     "grammars": set(),
+    "kernels": set(),
 }
 TOP = {"blas", "errors", "events", "files", "finite", "interrupts", "memory", "metrics"}
 RUN = {"bundle", "data", "engines", "transport", "protect", "population"}
@@ -48,6 +49,8 @@ RUNTIME_MAY_IMPORT = {
     "party": {"run", *RUN, "alignment"},
 }
 """Of the runtime's folders, beside what lies at its top, which imports nothing but its like."""
+ELSEWHERE = {"runtime", "kernels", "grammars"}
+"""What is no part of the compiler."""
 HEAVY = {
     "onnx", "onnxruntime", "tensorflow", "keras", "networkx", "duckdb", "pyarrow", "grpc", "cryptography",
 }  # fmt: skip
@@ -80,7 +83,7 @@ def _imports(path: Path) -> Iterator[tuple[str, bool]]:
 def layer(module: str) -> str | None:
     """The layer a module belongs to; None for what is not ours, and for `vflc` itself."""
     parts = module.split(".")
-    if parts[0] in ("vflc_common", "vflc_runtime", "vflc_grammars"):
+    if parts[0] in ("vflc_common", "vflc_kernels", "vflc_runtime", "vflc_grammars"):
         return parts[0].removeprefix("vflc_")
     return parts[1] if parts[0] == "vflc" and len(parts) > 1 else None
 
@@ -134,14 +137,16 @@ def test_every_package_has_a_layer() -> None:
 def test_every_folder_with_sources_is_packaged() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     found = {"vflc_grammars"}
-    for top in (ROOT / "vflc", ROOT / "runtime" / "vflc_common", ROOT / "runtime" / "vflc_runtime"):
+    runtime = (ROOT / "runtime" / f"vflc_{name}" for name in ("common", "kernels", "runtime"))
+    for top in (ROOT / "vflc", *runtime):
         found |= {".".join(path.parent.relative_to(top.parent).parts) for path in top.rglob("__init__.py")}
     assert found == set(settings["packages"])
 
 
 def test_compiler_imports_numpy_only_where_files_are_written() -> None:
     """Ops have it from `vflc.ops.numpy`, which imports it when something is computed."""
-    where = {str(path.relative_to(ROOT)) for own, path in sources() if own not in ("runtime", "grammars")
+    compiler = (path for own, path in sources() if own not in ELSEWHERE)
+    where = {str(path.relative_to(ROOT)) for path in compiler
              for module, at_once in imports(path) if at_once and module.split(".")[0] == "numpy"}  # fmt: skip
     assert all(path.startswith("vflc/emit/") for path in where)
 
@@ -162,7 +167,7 @@ def test_compiler_imports_heavy_packages_only_inside_functions() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"
         for own, path in sources()
-        if own not in ("runtime", "grammars")
+        if own not in ELSEWHERE
         for module, at_once in imports(path)
         if at_once and module.split(".")[0] in HEAVY
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = (ROOT / "vflc", ROOT / "runtime" / "vflc_common", ROOT / "runtime" / "vflc_runtime")
+PACKAGES = (ROOT / "vflc", *(ROOT / "runtime" / f"vflc_{name}" for name in ("common", "kernels", "runtime")))
 
 IMPORT_RUNTIME = """
 import importlib, pkgutil, sys
@@ -36,8 +36,8 @@ def source(tmp_path: Path) -> Path:
     copy = tmp_path / "source"
     copy.mkdir()
     for name in ("vflc", "runtime", "grammars"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
     return copy
 
@@ -59,10 +59,13 @@ def test_wheel_from_sdist_holds_everything_and_its_runtime_stands_alone(source: 
         wanted |= {
             path.relative_to(top.parent).as_posix()
             for path in top.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
+            if path.is_file() and not {"__pycache__", "src"} & {*path.parts} and path.suffix != ".so"
         }
     assert wanted - names == set()
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    if shutil.which("g++"):
+        assert "vflc_kernels/_kernels.abi3.so" in names
+        assert "-cp311-abi3-" in wheel.name
 
     alone = subprocess.run(
         [sys.executable, "-c", IMPORT_RUNTIME, tmp_path / "site"],

@@ -1,0 +1,165 @@
+// How an operator is written: a class with a name and types, made for a node and called for every run of it.
+#pragma once
+
+#include <algorithm>
+#include <exception>
+#include <vector>
+
+#include "ort.h"
+
+constexpr int kMostDimensions = 8;
+
+struct Shape {
+  int64_t sizes[kMostDimensions];
+  int rank = 0;
+
+  int64_t count() const {
+    int64_t count = 1;
+    for (int axis = 0; axis < rank; ++axis) count *= sizes[axis];
+    return count;
+  }
+  bool operator==(const Shape& other) const {
+    return rank == other.rank && std::equal(sizes, sizes + rank, other.sizes);
+  }
+};
+
+// What a node says of itself.
+class Info {
+ public:
+  Info(Ort ort, const OrtKernelInfo* info) : ort_(ort), info_(info) {}
+
+  int64_t integer(const char* name) const {
+    int64_t found = 0;
+    ort_.call(Ort::int_attribute, info_, name, &found);
+    return found;
+  }
+  std::vector<int64_t> integers(const char* name) const {
+    size_t count = 0;
+    ort_.call(Ort::ints_attribute, info_, name, static_cast<int64_t*>(nullptr), &count);
+    std::vector<int64_t> found(count);
+    if (count) ort_.call(Ort::ints_attribute, info_, name, found.data(), &count);
+    return found;
+  }
+
+ private:
+  Ort ort_;
+  const OrtKernelInfo* info_;
+};
+
+// One run of a node.
+class Context {
+ public:
+  Context(Ort ort, OrtKernelContext* context) : ort_(ort), context_(context) {}
+
+  size_t inputs() const { return count(Ort::input_count); }
+  size_t outputs() const { return count(Ort::output_count); }
+
+  // The elements of an input, and its shape where that is asked for.
+  template <class T>
+  const T* input(size_t index, Shape* shape = nullptr) const {
+    const OrtValue* value = nullptr;
+    ort_.call(Ort::input, static_cast<const OrtKernelContext*>(context_), index, &value);
+    if (shape) read_shape(value, shape);
+    return static_cast<const T*>(data(const_cast<OrtValue*>(value)));
+  }
+
+  template <class T>
+  T* output(size_t index, const Shape& shape) const {
+    OrtValue* value = nullptr;
+    ort_.call(Ort::output, context_, index, shape.sizes, static_cast<size_t>(shape.rank), &value);
+    return static_cast<T*>(data(value));
+  }
+
+  // Calls `part(i)`, which throws nothing, for i in 0..parts, by the threads of the session, in any order.
+  template <class Part>
+  void parallel(size_t parts, const Part& part) const {
+    if (parts == 1) return part(size_t{0});
+    void (*run)(void*, size_t) = [](void* part, size_t index) { (*static_cast<const Part*>(part))(index); };
+    ort_.call(Ort::parallel_for, static_cast<const OrtKernelContext*>(context_), run, parts, size_t{0},
+              const_cast<void*>(static_cast<const void*>(&part)));
+  }
+
+ private:
+  size_t count(Ort::Place place) const {
+    size_t count = 0;
+    ort_.call(place, static_cast<const OrtKernelContext*>(context_), &count);
+    return count;
+  }
+  void* data(OrtValue* value) const {
+    void* found = nullptr;
+    ort_.call(Ort::tensor_data, value, &found);
+    return found;
+  }
+  void read_shape(const OrtValue* value, Shape* shape) const {
+    OrtShapeInfo* info = nullptr;
+    size_t rank = 0;
+    ort_.call(Ort::type_and_shape, value, &info);
+    ort_.call(Ort::dimensions_count, static_cast<const OrtShapeInfo*>(info), &rank);
+    if (rank <= kMostDimensions)
+      ort_.call(Ort::dimensions, static_cast<const OrtShapeInfo*>(info), &shape->sizes[0], rank);
+    ort_.release(Ort::release_shape, info);
+    if (rank > kMostDimensions) throw std::runtime_error("a tensor has too many dimensions");
+    shape->rank = static_cast<int>(rank);
+  }
+
+  Ort ort_;
+  OrtKernelContext* context_;
+};
+
+// Hands a class of this form to onnxruntime:
+//
+//   struct Name {
+//     static constexpr const char* name = "Name";
+//     static constexpr Type inputs[] = {…}, outputs[] = {…};   // the last stands for all further ones
+//     static constexpr Arity inputs_are = Arity::variadic, outputs_are = Arity::one;   // of the last
+//     explicit Name(const Info&);
+//     void compute(const Context&);
+//   };
+template <class Kernel>
+class Operator : public OrtOperator {
+ public:
+  Operator() : OrtOperator{} {
+    version = kVersion;
+    name = [](const OrtOperator*) { return Kernel::name; };
+    provider = [](const OrtOperator*) -> const char* { return nullptr; };
+    input_type = [](const OrtOperator*, size_t index) { return Kernel::inputs[index]; };
+    input_count = [](const OrtOperator*) { return std::size(Kernel::inputs); };
+    output_type = [](const OrtOperator*, size_t index) { return Kernel::outputs[index]; };
+    output_count = [](const OrtOperator*) { return std::size(Kernel::outputs); };
+    destroy = [](void* made) { delete static_cast<Made*>(made); };
+    input_arity = [](const OrtOperator*, size_t index) {
+      return index + 1 == std::size(Kernel::inputs) ? Kernel::inputs_are : Arity::one;
+    };
+    output_arity = [](const OrtOperator*, size_t index) {
+      return index + 1 == std::size(Kernel::outputs) ? Kernel::outputs_are : Arity::one;
+    };
+    input_memory = [](const OrtOperator*, size_t) { return 0; };
+    least_inputs = least_outputs = [](const OrtOperator*) { return 1; };
+    inputs_alike = outputs_alike = [](const OrtOperator*) { return 1; };
+    first_version = [](const OrtOperator*) { return 1; };
+    last_version = [](const OrtOperator*) { return INT32_MAX; };
+    create_safely = [](const OrtOperator*, OrtTable table, const OrtKernelInfo* info, void** made) {
+      return safely(Ort(table), [&] { *made = new Made{Ort(table), Kernel(Info(Ort(table), info))}; });
+    };
+    compute_safely = [](void* made, OrtKernelContext* context) {
+      auto& here = *static_cast<Made*>(made);
+      return safely(here.ort, [&] { here.kernel.compute(Context(here.ort, context)); });
+    };
+  }
+
+ private:
+  struct Made {
+    Ort ort;
+    Kernel kernel;
+  };
+
+  template <class Action>
+  static OrtStatus* safely(Ort ort, const Action& action) {
+    try {
+      action();
+      return nullptr;
+    } catch (const std::exception& error) {
+      return ort.failed(error.what());
+    }
+  }
+};

@@ -1,0 +1,38 @@
+// What onnxruntime and Python call: the list of all operators.
+
+#include "fused.h"
+#include "operators.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+template <class Kernel>
+void add(Ort ort, OrtDomain* domain) {
+  static const Operator<Kernel> made;
+  ort.call(Ort::add_operator, domain, static_cast<const OrtOperator*>(&made));
+}
+
+}  // namespace
+
+// The digest of the sources that this was built from.
+EXPORT const char* vflc_kernels_sources() { return VFLC_KERNELS_SOURCES; }
+
+EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* base) {
+  OrtTable table = base->table(kVersion);
+  if (!table) return nullptr;  // older than 1.17, whose sessions will miss the operators
+  Ort ort(table);
+  try {
+    static OrtDomain* domain = [&] {  // lives as long as the process, as sessions refer to it
+      OrtDomain* made = nullptr;
+      ort.call(Ort::create_domain, "vflc.kernels", &made);
+      add<Fused<float>>(ort, made);
+      add<Fused<double>>(ort, made);
+      return made;
+    }();
+    ort.call(Ort::add_domain, options, domain);
+    return nullptr;
+  } catch (const std::exception& error) {
+    return ort.failed(error.what());
+  }
+}
