@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,28 @@ def vectors() -> tuple[Any, Any, Any, Any]:
     return x, z, keras.layers.Dense(5, name="a")(x), keras.layers.Dense(5, name="b")(z)
 
 
-def built(make: Callable[[Any, Any, Any, Any], Any]) -> Any:
-    """A model whose output is the mean of what `make` gives, or that itself where it is one number."""
+def built(*makes: Callable[[Any, Any, Any, Any], Any]) -> Any:
+    """A model of one number: what all give beside each other, or what one gives where that is one number."""
     import keras
     from keras import ops
 
     x, z, a, b = vectors()
-    y = make(x, z, a, b)
-    if len(y.shape) > 2:
-        y = keras.layers.Flatten()(y)
-    if len(y.shape) == 1:
-        y = ops.expand_dims(y, 1)
+    found = []
+    for make in makes:
+        y = make(x, z, a, b)
+        if len(y.shape) > 2:
+            y = keras.layers.Flatten()(y)
+        found.append(ops.expand_dims(y, 1) if len(y.shape) == 1 else y)
+    y = keras.layers.Concatenate()(found) if len(found) > 1 else found[0]
     if y.shape[-1] != 1:
         y = keras.layers.Dense(1, name="end")(y)
     return keras.Model([x, z], y)
+
+
+def together(names: Sequence[str], size: int) -> list[Any]:
+    """So many cases a model: saved, imported, compiled and loaded, one costs as much as many."""
+    parts = [names[first : first + size] for first in range(0, len(names), size)]
+    return [pytest.param(part, id=", ".join(part)) for part in parts]
 
 
 def check(model: Any, folder: Path) -> str:
@@ -180,9 +189,9 @@ LAYER_NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LAYER_NAMES)
-def test_layer(name: str, tmp_path: Path) -> None:
-    check(built(layer_cases()[name]), tmp_path)
+@pytest.mark.parametrize("names", together(LAYER_NAMES, 4))
+def test_layers(names: Sequence[str], tmp_path: Path) -> None:
+    check(built(*(layer_cases()[name] for name in names)), tmp_path)
 
 
 def test_models_inside_give_their_names(tmp_path: Path) -> None:
@@ -252,11 +261,12 @@ OPERATIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_operation(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", together(list(OPERATIONS), 5))
+def test_operations(names: Sequence[str], tmp_path: Path) -> None:
     from keras import ops
 
-    check(built(lambda x, z, a, b: OPERATIONS[name](ops, a, b)), tmp_path)
+    makes = [partial(lambda make, x, z, a, b: make(ops, a, b), OPERATIONS[name]) for name in names]
+    check(built(*makes), tmp_path)
 
 
 def test_every_operation_has_a_case() -> None:

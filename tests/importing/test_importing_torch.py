@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,17 +50,28 @@ def python() -> str:
     return given or str(INSTALLED / "bin" / "python")
 
 
+def page() -> dict[str, str]:
+    """The first block of each kind in the part of docs/importing.md about PyTorch."""
+    text = (HERE.parents[1] / "docs" / "importing.md").read_text("utf-8")
+    kinds = r"^```(python torch|sh|vfl from torch)\n(.*?)^```"
+    part = text.partition("## Models from PyTorch")[2]
+    return dict(reversed(re.findall(kinds, part, re.MULTILINE | re.DOTALL)))
+
+
 @pytest.fixture(scope="module")
 def exported(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of what torch wrote, once for all workers."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
     folder, script = root / "torch", str(HERE / "torch_models.py")
+    written = tmp_path_factory.mktemp("page") / "page.py"
+    written.write_text(page()["python torch"], "utf-8")
     with (root / "torch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             made = tmp_path_factory.mktemp("torch")
-            done = subprocess.run([python, script, str(made)], capture_output=True, text=True, timeout=1200)
+            command = [python, script, str(made), str(written)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
             assert done.returncode == 0, done.stderr[-3000:]
             made.rename(folder)
     return folder
@@ -105,7 +117,7 @@ def after(path: Path, held: Mapping[str, Any], folder: Path) -> Path:
 @pytest.mark.parametrize("name", [name for name in OWNERS if name != "mixed"])
 def test_five_steps_are_those_of_torch(name: str, exported: Path, tmp_path: Path) -> None:
     """From the imported weights, split, in float64: every weight to 1e-8 of what torch's SGD makes of it."""
-    path, held = exported / f"{name}.open.onnx", np.load(exported / f"{name}.npz")
+    path, held = exported / f"{name}.double.onnx", np.load(exported / f"{name}.npz")
     spec = import_model(path, OWNERS[name], labels(name))
     trained = WrittenSpec(f"{spec.text}\ntrain {{ optimizer sgd(lr = 0.1) }}\n", spec.weights, (), spec.held)
     made = session(trained, path, tmp_path / "bundle", "float64")
@@ -128,22 +140,20 @@ def test_names_are_those_of_the_modules(exported: Path) -> None:
     text = import_model(exported / "deepfm.default.onnx", OWNERS["deepfm"], labels("deepfm")).text
     assert "deep    = mlp(flatten(factors), [16, 8, 1], last = linear)" in text
     assert "factors = embed(" in text and "first   = embed(" in text and "objective bce(" in text
-    for way in ("legacy", "open"):
+    for way in ("legacy", "double"):
         other = import_model(exported / f"deepfm.{way}.onnx", OWNERS["deepfm"], labels("deepfm")).text
         assert other.partition("\n")[2] == text.partition("\n")[2], way
 
 
 def test_the_example_of_the_page(
-    python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """docs/importing.md: what torch writes there, and what the command makes of it."""
+    blocks = page()
+    for name in re.findall(r"[\w.]+\.onnx\b", blocks["python torch"]):
+        for file in exported.glob(f"{name}*"):
+            shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
-    page = (
-        (HERE.parents[1] / "docs" / "importing.md").read_text("utf-8").partition("## Models from PyTorch")[2]
-    )
-    kinds = r"^```(python torch|sh|vfl from torch)\n(.*?)^```"
-    blocks = dict(reversed(re.findall(kinds, page, re.MULTILINE | re.DOTALL)))
-    subprocess.run([python, "-c", blocks["python torch"]], capture_output=True, check=True, timeout=600)
     assert vflc(blocks["sh"].replace("\\\n", " ").split()[1:]) == 0, capsys.readouterr().err
     assert (tmp_path / "ratings.vfl").read_text("utf-8") == blocks["vfl from torch"]
     assert (tmp_path / "ratings.safetensors").exists()

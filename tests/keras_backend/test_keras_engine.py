@@ -84,27 +84,25 @@ def test_a_block_of_the_library(tmp_path: Path) -> None:
 
 
 @needs_tensorflow
-def test_float32_to_rounding(tmp_path: Path) -> None:
-    text = TABLES + TOPOLOGIES["twice"] + END.replace("adam(lr = 0.01)", "sgd(lr = 0.1)")
+def test_float32_to_rounding_and_weights_and_slots_move_between_engines(tmp_path: Path) -> None:
+    rule = "sgd(lr = 0.1, momentum = 0.5)"
+    text = TABLES + TOPOLOGIES["twice"] + END.replace("adam(lr = 0.01)", rule)
     keras, onnx, inputs = both(text, tmp_path, precision="float32")
-    mine, other = keras.weights(), onnx.weights()
+    mine, theirs = keras.weights(), onnx.weights()
     assert all(array.dtype == np.float32 for array in mine.values())
-    for name, array in other.items():
+    for name, array in theirs.items():
         np.testing.assert_allclose(mine[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
-    np.testing.assert_allclose(keras.predict(inputs)["y"], onnx.predict(inputs)["y"], rtol=1e-4)
-
-
-@needs_tensorflow
-def test_weights_and_slots_move_between_engines(tmp_path: Path) -> None:
-    keras, onnx, inputs = both(TABLES + TOPOLOGIES["u_shape"], tmp_path, steps=2)
     for place, engine in keras.engines.items():
         other = onnx.engines[place]
         weights, slots = other.weights(), other.slots()
         shifted = {name: array + 0.25 for name, array in weights.items()}
         engine.load(shifted, slots)
         other.load(shifted, slots)
-    np.testing.assert_allclose(keras.predict(inputs)["y"], onnx.predict(inputs)["y"], rtol=1e-9)
-    assert keras.step(inputs).loss == pytest.approx(onnx.step(inputs).loss, rel=1e-9)
+    assert slots
+    np.testing.assert_allclose(keras.predict(inputs)["y"], onnx.predict(inputs)["y"], rtol=1e-4)
+    assert keras.step(inputs).loss == pytest.approx(onnx.step(inputs).loss, rel=1e-4)
+    for name, array in onnx.weights().items():
+        np.testing.assert_allclose(keras.weights()[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
     with pytest.raises(Failure, match="VFL0621"):
         next(iter(keras.engines.values())).load({})
 

@@ -12,6 +12,8 @@ from compiler.random_specs import batch
 from push_down.one_table import compiled, one_table
 from vflc_runtime.run.session import Session
 
+from vflc.emit.bundle import Bundle
+
 ROWS, STEPS = 7, 3
 MODELS = {
     "a layer over all fields": "logit = dense(mlp(flatten(embed(FEATURES, dim = 3)), [2]), 1)",
@@ -51,25 +53,37 @@ MODELS = {
 def trained(
     text: str, folder: Path, data: list[dict[str, Any]], **options: Any
 ) -> tuple[Session, list[float]]:
-    compiled(text, precision="float64", **options).write(folder)
+    return run(compiled(text, precision="float64", **options), folder, data)
+
+
+def run(bundle: Bundle, folder: Path, data: list[dict[str, Any]]) -> tuple[Session, list[float]]:
+    bundle.write(folder)
     session = Session(folder, seed=3, threads=1)
     return session, [session.step(rows).loss for rows in data]
 
 
-@pytest.mark.parametrize("name", MODELS)
+SGD = "sgd(lr = 0.1)"
+RULES = ("adam(lr = 0.05)", f"{SGD}  clip_norm 0.01", f"{SGD}  clip_value 0.01")
+RULED = (
+    "a layer over all fields", "the largest", "penalties on a kernel that lies in slices",
+    "a norm over all parties", "a kernel that two layers share",
+)  # fmt: skip
+"""Models that every rule trains: what a rule can get wrong are slices, what is added up of several, and
+what is whole."""
+
+
 @pytest.mark.parametrize(
-    "optimizer",
-    ["sgd(lr = 0.1)", "adam(lr = 0.05)", "sgd(lr = 0.1)  clip_norm 0.01", "sgd(lr = 0.1)  clip_value 0.01"],
+    ("name", "optimizer"), [*((name, SGD) for name in MODELS), *((n, rule) for n in RULED for rule in RULES)]
 )
 def test_it_trains_as_the_unsplit_model(name: str, optimizer: str, tmp_path: Path) -> None:
     batch_size = "batch 4096"  # of which bytes count, where messages do in small ones
     text = one_table(MODELS[name], train=f"optimizer {optimizer}  {batch_size}")
-    whole = compiled(text, precision="float64", unsplit=True)
+    whole, split = (compiled(text, precision="float64", unsplit=unsplit) for unsplit in (True, False))
     encoders = json.loads(whole.files["unsplit/encoders.json"])
     data = [batch(encoders, ROWS, seed) for seed in range(STEPS)]
-    assert compiled(text).model.pushed or "clip_norm" in optimizer
-    pushed, losses = trained(text, tmp_path / "pushed", data)
-    unsplit, expected = trained(text, tmp_path / "unsplit", data, unsplit=True)
+    assert split.model.pushed or "clip_norm" in optimizer
+    pushed, losses = run(split, tmp_path / "pushed", data)
+    unsplit, expected = run(whole, tmp_path / "unsplit", data)
     written, same = trained(text, tmp_path / "written", data, push_down=False)
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-9)
     np.testing.assert_allclose(losses, same, rtol=0, atol=1e-9)

@@ -23,6 +23,8 @@ EXAMPLES = {name: spec for name, spec in EVERY.items() if name not in POPULATION
 """Those between parties."""
 MERGED = [name for name, spec in EXAMPLES.items() if "missing party allowed" not in spec.read_text("utf-8")]
 """Those that can be exported as one model of all parties."""
+SAME = {"deepfm_noised": "deepfm", "deepfm_protected": "deepfm"}
+"""Examples that are another one without their protections: tests/verify."""
 needs_data = pytest.mark.skipif(
     not os.environ.get("VFLC_DATA"), reason="VFLC_DATA does not name the folder of the measuring data"
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from specs.examples import EXAMPLES, few_fields, text_of
+from specs.examples import EXAMPLES, SAME, few_fields, text_of
 from verify.verifying import KERAS, PAIRS, agreed, crosswise
 
 from vflc.diagnostics import SourceText
@@ -25,15 +25,14 @@ CASES = [(name, precision) for name in EXAMPLES for precision in ("float64", "fl
 
 NO_KERAS = {
     "deepfm_splitrec": "the layers of deepfm and mmoe",
+    "label_only": "the layers of u_shape",
     "mmoe_splitrec": "the layers of mmoe",
     "one_table": "the layers of deepfm",
+    "regression": "the layers of deepfm; its loss in test_verify_tasks.py",
     "one_to_many": "the layers of deepfm; rows that a party lacks in test_verify_missing.py",
     "u_shape": "it is verified in every way in float32",
 }
 """Examples that Keras runs nothing new of, and what runs it."""
-
-SAME = {"deepfm_noised": "deepfm", "deepfm_protected": "deepfm"}
-"""Examples that are another one without their protections, which ways are compared without."""
 
 
 @pytest.mark.parametrize(("name", "other"), SAME.items())
