@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from vflc_common.keys import MOST_LACKING
+
 POINT = 33
 """Bytes of a compressed point of the curve P-256."""
 HASH = 16
@@ -72,9 +74,14 @@ ALIGN_ROWS = Control(
     "align.rows", 4 * COUNTS, "how many of the sender's rows each common key has, in their order", _ALIGN
 )
 ALIGN_PRESENT = Control(
-    "align.present", 16, "how many keys there are, how many of them the party has that may lack rows", _ALIGN
+    "align.present",
+    8 << MOST_LACKING,
+    "how many keys there are for each set of the parties that may lack rows and have them",
+    _ALIGN,
 )
-ALIGN_WHICH = Control("align.which", 8192, "which of the common keys that party has, a bit each", _ALIGN)
+ALIGN_WHICH = Control(
+    "align.which", COUNTS, "of each key of the receiver which of those parties lack it, a byte each", _ALIGN
+)
 
 ALWAYS = (HELLO, READY, SAVED, STOP, DONE)
 """What all places tell each other."""

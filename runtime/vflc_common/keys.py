@@ -11,6 +11,10 @@ def key_json(names: Sequence[str]) -> str | list[str] | None:
     return names[0] if len(names) == 1 else list(names) or None
 
 
+MOST_LACKING = 8
+"""Parties of a spec that may lack rows: which of them lack a row is a byte."""
+
+
 def has_many(party: Mapping[str, Any]) -> bool:
     """Whether a party's table has many rows a key, beside which others have one."""
     return party.get("rows_per_key") == "many"

@@ -1,5 +1,6 @@
 """What the party with many rows a key tells of them is checked before it is used."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -8,10 +9,11 @@ from vflc_runtime.data.spread import KeySpread
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.counts import (
     hear_counts,
-    hear_present,
+    hear_patterns,
     hear_which,
     tell_counts,
-    tell_present,
+    tell_patterns,
+    tell_which,
 )
 from vflc_runtime.party.peers import Peers
 
@@ -19,9 +21,15 @@ from vflc_runtime.party.peers import Peers
 class Said:
     """Peers of which one says what it is made to say."""
 
+    manifest = SimpleNamespace(missing=("alice", "carol"))
+
     def __init__(self, *payloads: bytes) -> None:
         self.payloads: dict[str, list[bytes]] = {}
         self.any = [*payloads]
+        self.network = SimpleNamespace(tell=lambda peer, kind, payload: self.tell(kind, payload))
+
+    def receivers(self, kind: str) -> tuple[str, ...]:
+        return ("alice",)
 
     def tell(self, kind: str, payload: bytes) -> None:
         self.payloads.setdefault(kind, []).append(payload)
@@ -45,14 +53,16 @@ def of(*numbers: int) -> bytes:
 @pytest.mark.parametrize("keys", [1, 7, 70_000])
 def test_what_is_told_is_heard(keys: int) -> None:
     drawn = np.random.default_rng(keys)
-    counts, present = drawn.integers(1, 9, keys), drawn.random(keys) < 0.5
-    present[0] = True
+    counts, lacks = drawn.integers(1, 9, keys), np.sort(drawn.integers(0, 4, keys))
+    lacks[0] = 0
     said = Said()
     tell_counts(peers(said), counts)
-    tell_present(peers(said), present)
+    tell_patterns(peers(said), lacks)
+    tell_which(peers(said), "alice", lacks)
+    tell_which(peers(said), "dave", lacks)
     assert (hear_counts(peers(said), "bob", keys, 10**6) == counts).all()
-    assert hear_present(peers(said), "bob", None, int(present.sum()), 10**6) == (keys, present.sum())
-    assert (hear_which(peers(said), "bob", keys) == present).all()
+    assert (hear_patterns(peers(said), "bob", 10**6) == lacks).all()
+    assert (hear_which(peers(said), "bob", keys) == lacks).all()
     assert not any(said.payloads.values())
 
 
@@ -76,10 +86,13 @@ def test_counts_that_cannot_be_are_refused(said: list[bytes], code: str) -> None
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("said", [b"", head(2, 3), head(2, 0), head(10**9, 1), head(3, 2)])
+ALL_LACKED = [head(0, 2, 0, 3), head(0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("said", [b"", head(2, 3), head(10**9, 1, 0, 0), head(1, 0, 0, 2**63), *ALL_LACKED])
 def test_presence_that_cannot_be_is_refused(said: bytes) -> None:
     with pytest.raises(Failure, match="VFL0655"):
-        hear_present(peers(Said(said)), "bob", 2, 1, 1000)
+        hear_patterns(peers(Said(said)), "bob", 1000)
     with pytest.raises(Failure, match="VFL0655"):
         hear_which(peers(Said(b"too long for two keys")), "bob", 2)
 

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,7 +13,7 @@ import pyarrow.csv as csv
 import pytest
 from partying import tensors, train_alone, train_together
 from safetensors.numpy import load_file
-from vflc_common.control import ALIGN_WHICH
+from vflc_common.arrays import Indices
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.data.batches import permutation
 from vflc_runtime.data.overlap import overlap
@@ -21,7 +21,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.export.description import encoded
 from vflc_runtime.export.run import export
 from vflc_runtime.party import rows
-from vflc_runtime.party.counts import tell_present
+from vflc_runtime.party.counts import tell_which
 from vflc_runtime.party.peers import Peers
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.importance import importance
@@ -193,20 +193,11 @@ def test_one_that_tells_of_other_rows_than_their_number_is_refused(
     bundle = compiled(text, tmp_path / "bundle")
     sources = {"alice": LACKING, "bob": BOB, "carol": pa.table({"ID": KEYS, "Sum": DRAWN.normal(size=90)})}
 
-    class OneLess:
-        """Tells the number as it is, and a row less."""
+    def one_more(peers: Peers, receiver: str, lacks: Indices) -> None:
+        """Tells the numbers as they are, and that alice lacks a row more."""
+        tell_which(peers, receiver, np.maximum(lacks, np.arange(len(lacks)) == 0))
 
-        def __init__(self, peers: Peers) -> None:
-            self._peers = peers
-
-        def tell(self, kind: str, payload: bytes) -> None:
-            self._peers.tell(
-                kind, payload if kind != ALIGN_WHICH.name else bytes([payload[0] & 127]) + payload[1:]
-            )
-
-    monkeypatch.setattr(
-        rows, "tell_present", lambda peers, found: tell_present(cast(Peers, OneLess(peers)), found)
-    )
+    monkeypatch.setattr(rows, "tell_which", one_more)
     found = train_together(
         bundle, sources, tmp_path / "apart", OPTIONS, method="hash", align=AlignSettings(key=b"k" * 32)
     )
@@ -284,7 +275,7 @@ def test_what_does_not_go_with_it_is_said(run: Path, tmp_path: Path) -> None:
     with pytest.raises(Failure, match="VFL0731: one model of all parties"):
         export(run, tmp_path / "out", merged=True)
     for change, code in {
-        ("key ID\n  feature Price", "key ID\n  missing party allowed\n  feature Price"): "VFL0116",
+        ("key ID\n  feature Price", "key ID\n  missing party allowed\n  feature Price"): "VFL0116",  # all may
         ("auc\n", "auc\n  drop bob 0.2\n"): "VFL0116",
         ("auc\n", "auc\n  drop alcie 0.2\n"): "VFL0116",
         ("auc\n", "auc\n  drop alice 1.2\n"): "VFL0205",

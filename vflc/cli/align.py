@@ -126,9 +126,13 @@ def _between_processes(
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(
-        f"{found['kept']:,} of {found['rows']:,} rows of {name} are also at {' and '.join(found['peers'])}"
-    )
+    if "missing" in found:
+        click.echo(f"{found['kept']:,} of {found['rows']:,} rows of {name} take part")
+        for party, lacked in found["missing"].items():
+            click.echo(f"{party} lacks {lacked:,} of {found['keys']:,} keys")
+    else:
+        others = " and ".join(found["peers"])
+        click.echo(f"{found['kept']:,} of {found['rows']:,} rows of {name} are also at {others}")
     if options["out"]:
         click.echo(f"wrote {options['out']}")
 

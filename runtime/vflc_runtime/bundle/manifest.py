@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vflc_common.canonical import digest
+from vflc_common.keys import MOST_LACKING
 from vflc_common.plugins import Plugin
 from vflc_common.words import BYTES, FORMAT, PHASES, PRECISIONS, PROGRAMS, RANGE
 
@@ -76,7 +77,7 @@ class Manifest:
     `contents` has the hashes of every file that a place runs or reads, `document` all that the file
     says.
     `once` are the places that compute once for each key of a batch, `keyed` all parties with a key,
-    `many` the one that has many rows a key, and `missing` the one that may lack rows. `controls` is what
+    `many` the one that has many rows a key, and `missing` those that may lack rows. `controls` is what
     places tell each other besides. `decides` names, by program, the place whose results say which epoch
     is the best; it is empty where nothing depends on it.
     """
@@ -94,7 +95,7 @@ class Manifest:
     population: bool = False
     once: tuple[str, ...] = ()
     many: str | None = None
-    missing: str | None = None
+    missing: tuple[str, ...] = ()
     keyed: tuple[str, ...] = ()
     controls: tuple[ControlMessage, ...] = ()
     decides: dict[str, str] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class Manifest:
     @property
     def first(self) -> str:
         """The party whose rows are the joined ones: the one with many a key, or the first that lacks none."""
-        return self.many or next(party for party in self.keyed if party != self.missing)
+        return self.many or next(party for party in self.keyed if party not in self.missing)
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -158,13 +159,15 @@ def _many(document: Json) -> str | None:
     return names[0] if names else None
 
 
-def _missing(document: Json, places: Sequence[str]) -> str | None:
-    """The party that may lack rows; where it has a place of its own, it computes from its own rows."""
+def _missing(document: Json, places: Sequence[str]) -> tuple[str, ...]:
+    """The parties that may lack rows; those with a place of their own compute from their own rows."""
     names = [party["name"].name() for party in document["parties"] if party.get("missing") is not None]
     once = [place.value for place in document.get("once") or ()]
-    if len(names) > 1 or (names and names[0] in places and names[0] not in once):
-        raise document["parties"].wrong("one party that may lack rows, which computes once for each key")
-    return names[0] if names else None
+    keyed = [party["name"].value for party in document["parties"] if party.get("key") is not None]
+    alone = all(name in once for name in names if name in places) and set(names) <= set(keyed)
+    if len(names) > MOST_LACKING or not alone or (names and len(names) == len(keyed)):
+        raise document["parties"].wrong("few parties that may lack rows, which compute once for each key")
+    return tuple(sorted(names))
 
 
 def _digest(document: Json) -> str:

@@ -67,7 +67,7 @@ def open_tables(
     names = {p: [c["name"] for c in info["columns"]] for p, info in parties.items()}
     types = {p: table.key_types for p, table in read.items()}
     many = next((party for party, info in parties.items() if has_many(info)), None)
-    missing = next((party for party, info in parties.items() if may_lack(info)), None)
+    missing = tuple(sorted(party for party, info in parties.items() if may_lack(info)))
     return Aligned({p: t.rows for p, t in read.items()}, many, missing, names, types, connection, temporary)
 
 
@@ -105,17 +105,17 @@ def join_keys(
         return counted(connection, f"SELECT count(DISTINCT key) FROM {raw_name(names[0])}")
     first, *rest = (name for name in names if not may_lack(parties[name]))
     others = " ".join(f"SEMI JOIN {raw_name(name)} USING (key)" for name in rest)
-    optional = next((name for name in names if may_lack(parties[name])), None)
-    absent = "false" if optional is None else f"key NOT IN (SELECT key FROM {raw_name(optional)})"
-    query = f"SELECT key, {absent} AS absent FROM (SELECT DISTINCT key FROM {raw_name(first)} {others})"
+    missing = sorted(name for name in names if may_lack(parties[name]))
+    lacks = " + ".join(
+        f"CASE WHEN key IN (SELECT key FROM {raw_name(name)}) THEN 0 ELSE {1 << bit} END"
+        for bit, name in enumerate(missing)
+    )
+    query = f"SELECT key, {lacks or 0} AS lacks FROM (SELECT DISTINCT key FROM {raw_name(first)} {others})"
     connection.execute(f"CREATE TABLE common AS {query}")
     rows = counted(connection, "SELECT count(*) FROM common")
-    if (
-        rows
-        and optional is not None
-        and not counted(connection, "SELECT count(*) FROM common WHERE NOT absent")
-    ):
-        names, rows = [first, optional], 0
+    for bit, name in enumerate(missing):
+        if rows and not counted(connection, f"SELECT count(*) FROM common WHERE lacks & {1 << bit} = 0"):
+            names, rows = [first, name], 0
     if not rows:
         examples = []
         for name in names:
@@ -141,11 +141,11 @@ def _sort(
     gigabytes, however few the rows."""
     raw = raw_name(party)
     semi = "JOIN common USING (key)" if joined else ""
-    order = ("absent, " if joined else "") + ("key, number" if repeated else "key")
+    order = ("lacks, " if joined else "") + ("key, number" if repeated else "key")
     for number, part in enumerate(in_parts(columns)):
         picks = "".join(f", {expr.value} AS c{number * WIDTH + i}" for i, expr in enumerate(part))
         if number == 0:
-            gone = " EXCLUDE (absent)" if joined else ""
+            gone = " EXCLUDE (lacks)" if joined else ""
             query = (
                 f"SELECT *{gone} FROM (SELECT key{picks}, rowid AS number FROM {raw}) {semi} ORDER BY {order}"
             )

@@ -25,14 +25,15 @@ class Aligned:
     Attributes:
         read: of each party, how many rows its table has.
         many: the party that has many rows a key, where one has.
-        missing: the party that may lack rows, where one may. Keys that it has come first.
+        missing: the parties that may lack rows, sorted. Keys come in the order of who lacks them, a bit a
+            party, those that all have first.
         parties: of each party, the names of its columns, in the order of its batches.
         key_types: of each party, the types of its key columns, as DuckDB calls them.
     """
 
     read: dict[str, int]
     many: str | None
-    missing: str | None
+    missing: tuple[str, ...]
     parties: dict[str, list[str]]
     key_types: dict[str, tuple[str, ...]]
     _connection: duckdb.DuckDBPyConnection
@@ -46,16 +47,16 @@ class Aligned:
             for party in self.parties
         }
         self.at = {}
-        others = [party for party in self.parties if party != self.many]
-        if self._first != self.missing and others:
+        if len(self.parties) > 1:
+            others = [party for party in self.parties if party != self.many]
             counts = None if self.many is None else self.counts
-            present = self.own[self.missing] if self.missing in self.parties else None
-            self.at = standing(others, self.missing, self.own[self._first], counts, present)
+            lacks = self._table("SELECT lacks FROM common ORDER BY lacks, key").column(0).to_numpy()
+            self.at = standing(others, self.missing, lacks, counts)
 
     @property
     def _first(self) -> str:
         """The party whose rows are the joined ones."""
-        return self.many or next((p for p in self.parties if p != self.missing), next(iter(self.parties)))
+        return self.many or next((p for p in self.parties if p not in self.missing), next(iter(self.parties)))
 
     @property
     def rows(self) -> int:
@@ -71,12 +72,14 @@ class Aligned:
         } | self._lacking()
 
     def _lacking(self) -> dict[str, dict[str, int]]:
-        """Of the party that may lack rows also how many are `missing`."""
-        if self.missing not in self.at:
-            return {}
-        read, own = self.read[self.missing], self.own[self.missing]
-        lacking = int(np.count_nonzero(self.at[self.missing] == ABSENT))
-        return {self.missing: {"rows": read, "kept": own, "dropped": read - own, "missing": lacking}}
+        """Of parties that may lack rows also how many are `missing`."""
+        counted = {}
+        for party in self.missing:
+            if party in self.at and party in self.read:
+                read, own = self.read[party], self.own[party]
+                lacking = int(np.count_nonzero(self.at[party] == ABSENT))
+                counted[party] = {"rows": read, "kept": own, "dropped": read - own, "missing": lacking}
+        return counted
 
     @property
     def counts(self) -> Indices:

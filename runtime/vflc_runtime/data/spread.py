@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,21 +81,21 @@ class Batch(dict[str, NDArray[np.generic]]):
 
 
 def standing(
-    parties: Iterable[str], missing: str | None, keys: int, counts: Indices | None, present: int | None
+    parties: Iterable[str], missing: Sequence[str], lacks: Indices, counts: Indices | None
 ) -> dict[str, Indices]:
     """Of each joined row the row that a party has, [rows], where these are not the same.
 
     Args:
         parties: those with one row a key.
-        missing: the one that may lack rows.
-        keys: how many there are.
+        missing: those that may lack rows, each a bit of `lacks`, the first the lowest.
+        lacks: who lacks each key, [keys].
         counts: how many joined rows each key has, [keys]; None where each has one.
-        present: how many of the keys, the first ones, the party `missing` has; None where it is none.
     """
-    rows = np.arange(keys if counts is None else len(counts))
-    own = {party: rows for party in parties if counts is not None and party != missing}
-    if missing is not None and present is not None:
-        own[missing] = np.where(rows < present, rows, ABSENT)
+    rows = np.arange(len(lacks))
+    own = {party: rows for party in parties if counts is not None and party not in missing}
+    for bit, party in enumerate(missing):
+        has = lacks >> bit & 1 == 0
+        own[party] = np.where(has, np.cumsum(has) - 1, ABSENT)
     return own if counts is None else {party: np.repeat(each, counts) for party, each in own.items()}
 
 

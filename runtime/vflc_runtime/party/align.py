@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from vflc_common.arrays import Indices
 from vflc_common.control import ALIGN_HELLO
 
-from vflc_runtime.alignment.align import align
 from vflc_runtime.bundle.folder import Bundle, open_bundle
-from vflc_runtime.bundle.missing import refuse_missing
+from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.encoded import BLOCK
@@ -41,41 +41,41 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
     the table in a run whose method is `aligned`.
 
     Returns:
-        `rows`, `kept` and `dropped` of this party, and `peers`: of each, bytes and seconds waited.
+        `rows`, `kept` and `dropped` of this party, and `peers`: of each, bytes and seconds waited. Where
+        parties may lack rows, the number of `keys`, and `missing`: of each such party, how many it lacks.
 
     Raises:
         Failure: VFL0618 at a place without a table, those of `align`, of data, and of the network.
     """
     path = None if out_file is None else check_out(Path(out_file))
     bundle = _readers_alone(open_bundle(bundle_dir, (site.place,), site.engine), site.place)
-    refuse_missing(bundle.manifest, "alignment by itself", "start the run: it aligns before it trains")
     parties: dict[str, Any] = loading.encoders(bundle)["parties"]
     raw = [column for column in parties[site.place]["columns"] if "value" not in column]
     parties = {site.place: {**parties[site.place], "columns": raw}}
 
     look_at_tables(parties, site.sources(bundle))
 
-    def once(peers: Peers, rows: PlaceRows) -> dict[str, int]:
+    def once(peers: Peers, rows: PlaceRows) -> dict[str, Any]:
         compare(peers, {"program": "align", "version": version(), "digest": bundle.manifest.digest})
         with _opened(parties, site, bundle) as table:
-            others = peers.receivers(ALIGN_HELLO.name)
-
-            def common(keys: pa.Array) -> Indices:
-                network = peers.network
-                return align(site.method, site.place, others, keys, network, site.align, site.listen)
-
             distinct, starts, counts = runs(table.keys)
-            found = common(distinct)
-            positions = rows_of(starts[found], counts[found])
-            table.keep(site.place, positions)
+            found, own = rows.common(distinct)
+            lacking = _lacking(bundle.manifest, rows.all_lacks(own)) if bundle.manifest.missing else {}
+            table.keep(site.place, rows_of(starts[found], counts[found]))
             if path is not None:
                 write_table(path, _written(table, site.place, parties[site.place], path.suffix))
         with suppress(Ended, Failure):  # whoever is gone by now has all it needs
             PartyCoordinator(peers, "", "train").leave()
-        return table.report[site.place]
+        return {**table.report[site.place], **lacking}
 
     found, spent = take_part(site, bundle, 1, once)
     return {**found, "peers": spent}
+
+
+def _lacking(manifest: Manifest, lacks: Indices) -> dict[str, Any]:
+    """How many keys there are, and how many of them each party lacks that may."""
+    counts = {p: int(np.count_nonzero(lacks >> bit & 1)) for bit, p in enumerate(manifest.missing)}
+    return {"keys": len(lacks), "missing": counts}
 
 
 def _readers_alone(bundle: Bundle, place: str) -> Bundle:

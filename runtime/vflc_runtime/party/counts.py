@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from vflc_common.arrays import Indices
 from vflc_common.control import ALIGN_PRESENT, ALIGN_ROWS, ALIGN_WHICH
 
@@ -60,48 +59,52 @@ def hear_counts(peers: Peers, many: str, keys: int | None, most: int) -> Indices
     return counts
 
 
-def tell_present(peers: Peers, present: NDArray[np.bool_]) -> None:
-    """Tells which common keys, [keys], the party has that may lack rows; to others only how many."""
-    head = np.array([len(present), np.count_nonzero(present)], ">u8").tobytes()
-    peers.tell(ALIGN_PRESENT.name, head)
-    told = np.packbits(present).tobytes()
-    for start in range(0, len(told), ALIGN_WHICH.bytes):
-        peers.tell(ALIGN_WHICH.name, told[start : start + ALIGN_WHICH.bytes])
+def tell_patterns(peers: Peers, lacks: Indices) -> None:
+    """Tells all how many keys there are for each set of parties that lack them, from `lacks` [keys]."""
+    found, times = np.unique(lacks, return_counts=True)
+    counts = np.zeros(1 << len(peers.manifest.missing), ">u8")
+    counts[found] = times
+    peers.tell(ALIGN_PRESENT.name, counts.tobytes())
 
 
-def hear_present(peers: Peers, first: str, keys: int | None, own: int | None, most: int) -> tuple[int, int]:
-    """How many common keys there are, and how many of them the party has that may lack rows.
+def hear_patterns(peers: Peers, first: str, most: int) -> Indices:
+    """Who lacks each key, [keys], in order; a bit for each party that may lack rows.
 
     Args:
         peers: the others.
         first: who tells.
-        keys: how many there are, where this place knows.
-        own: how many that party has, where this is it.
         most: the largest table that this place takes.
 
     Raises:
         Failure: VFL0655 where that cannot be.
     """
-    kind = ALIGN_PRESENT.name
-    head = peers.hear(first, kind)
-    if len(head) != ALIGN_PRESENT.bytes:
-        raise wrong(first, kind, f"has {len(head)} bytes instead of {ALIGN_PRESENT.bytes}")
-    told, present = (int(number) for number in np.frombuffer(head, ">u8"))
-    alike = keys in (None, told) and own in (None, present)
-    if not alike or not 0 < present <= told <= most:
-        raise wrong(first, kind, f"says that {present} of {told} keys are there, which cannot be")
-    return told, present
+    kind, missing = ALIGN_PRESENT.name, len(peers.manifest.missing)
+    told = peers.hear(first, kind)
+    if len(told) != 8 << missing:
+        raise wrong(first, kind, f"has {len(told)} bytes instead of {8 << missing}")
+    counts = [int(number) for number in np.frombuffer(told, ">u8")]
+    keys = sum(counts)
+    lacked = [sum(n for pattern, n in enumerate(counts) if pattern >> bit & 1) for bit in range(missing)]
+    if keys > most or max(lacked) >= keys:
+        raise wrong(first, kind, f"says that {max(lacked)} of {keys} keys are lacked, which cannot be")
+    return np.repeat(np.arange(len(counts)), counts)
 
 
-def hear_which(peers: Peers, first: str, keys: int) -> NDArray[np.bool_]:
-    """Which common keys, [keys], the party has that may lack rows; VFL0655 for what is no such list."""
-    kind, size = ALIGN_WHICH.name, -(-keys // 8)
-    parts = []
-    for start in range(0, size, ALIGN_WHICH.bytes):
-        part = peers.hear(first, kind)
-        if len(part) != min(size - start, ALIGN_WHICH.bytes):
-            raise wrong(
-                first, kind, f"has {len(part)} bytes instead of {min(size - start, ALIGN_WHICH.bytes)}"
-            )
+def tell_which(peers: Peers, receiver: str, lacks: Indices) -> None:
+    """Tells a party with a table who lacks each of its keys, [its keys], where it may hear that."""
+    if receiver in peers.receivers(ALIGN_WHICH.name):
+        told = lacks.astype(np.uint8).tobytes()
+        for start in range(0, len(told), ALIGN_WHICH.bytes):
+            peers.network.tell(receiver, ALIGN_WHICH.name, told[start : start + ALIGN_WHICH.bytes])
+
+
+def hear_which(peers: Peers, first: str, keys: int) -> Indices:
+    """Who lacks each of this party's common keys, [keys]; VFL0655 for what is no such list."""
+    kind = ALIGN_WHICH.name
+    parts = [np.zeros(0, np.uint8)]
+    for start in range(0, keys, ALIGN_WHICH.bytes):
+        part, due = peers.hear(first, kind), min(keys - start, ALIGN_WHICH.bytes)
+        if len(part) != due:
+            raise wrong(first, kind, f"has {len(part)} bytes instead of {due}")
         parts.append(np.frombuffer(part, np.uint8))
-    return np.unpackbits(np.concatenate(parts), count=keys).astype(np.bool_)
+    return np.concatenate(parts).astype(np.int64)

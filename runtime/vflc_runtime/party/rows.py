@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from vflc_common.arrays import Indices
-from vflc_common.control import ALIGN_HELLO
+from vflc_common.control import ALIGN_HELLO, ALIGN_PRESENT, ALIGN_WHICH
 
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import AlignSettings
@@ -20,8 +19,15 @@ from vflc_runtime.data.dataset import Agree, CommonRows, Dataset
 from vflc_runtime.data.spread import standing
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener
-from vflc_runtime.party.counts import hear_counts, hear_present, hear_which, tell_counts, tell_present
-from vflc_runtime.party.peers import Peers
+from vflc_runtime.party.counts import (
+    hear_counts,
+    hear_patterns,
+    hear_which,
+    tell_counts,
+    tell_patterns,
+    tell_which,
+)
+from vflc_runtime.party.peers import Peers, wrong
 from vflc_runtime.run.loading import present
 
 Load = Callable[[Agree | None], Dataset]
@@ -66,7 +72,6 @@ class PlaceRows:
     data: Dataset | None = None
     _found: list[tuple[pa.Array, CommonRows]] = field(default_factory=list)
     """Of each table that was read its keys, and which of its rows all have."""
-    _lead: int = 0
     _at: dict[str, Indices] = field(default_factory=dict)
 
     def load(self, load: Load) -> int | None:
@@ -122,59 +127,80 @@ class PlaceRows:
 
     def _joined(self, keys: pa.Array) -> CommonRows:
         manifest, place = self.bundle.manifest, self.peers.network.place
-        if place == manifest.missing:
-            positions = self._align(keys, (manifest.first,))
-            return CommonRows(positions, self._standing(len(positions)))
-        others = [each for each in self.peers.receivers(ALIGN_HELLO.name) if each != manifest.missing]
         distinct, starts, counts = runs(keys)
-        common = self._align(distinct, others)
-        if manifest.missing is not None:
-            common = common[np.argsort(~self._present(distinct, common), kind="stable")]
+        common, own = self.common(distinct)
         if place == manifest.many:
             tell_counts(self.peers, counts[common])
-        own = None if manifest.missing is None else self._lead
-        at = self._standing(own, len(common), counts[common] if place == manifest.many else None)
+        at = self._standing(own, counts[common] if place == manifest.many else None)
         return CommonRows(rows_of(starts[common], counts[common]), at)
 
+    def common(self, distinct: pa.Array) -> tuple[Indices, Indices]:
+        """Which of a party's keys take part, in the order that all have, and who lacks each; both [keys]."""
+        manifest, place = self.bundle.manifest, self.peers.network.place
+        if place in manifest.missing:
+            common = self._align(distinct, (manifest.first,))
+        else:
+            readers = self.peers.receivers(ALIGN_HELLO.name)
+            common = self._align(distinct, [each for each in readers if each not in manifest.missing])
+        own = self._lacks(distinct, common) if manifest.missing else np.zeros(len(common), np.int64)
+        order = np.argsort(own, kind="stable")
+        return common[order], own[order]
+
     def _align(self, keys: pa.Array, others: Sequence[str], alone: bool = False) -> Indices:
-        """The keys that all of `others` have; with the party that may lack rows two align `alone`."""
-        network, missing = self.peers.network, self.bundle.manifest.missing
-        apart = alone or network.place == missing
+        """The keys that all of `others` have; with a party that may lack rows two align `alone`."""
+        network = self.peers.network
+        apart = alone or network.place in self.bundle.manifest.missing
         settings = replace(self.settings, hub=None, cache=None) if apart else self.settings
         return align(self.method, network.place, others, keys, network, settings, self.listen)
 
-    def _present(self, distinct: pa.Array, common: Indices) -> NDArray[np.bool_]:
-        """Which of the common keys the party has that may lack rows, as the first party finds and tells."""
-        manifest = self.bundle.manifest
-        if self.peers.network.place != manifest.first:
-            found = hear_which(self.peers, manifest.first, len(common))
-        else:
-            assert manifest.missing is not None
-            found = np.zeros(len(common), np.bool_)
-            found[self._align(distinct.take(pa.array(common)), (manifest.missing,), alone=True)] = True
-            tell_present(self.peers, found)
-        self._lead = int(found.sum())
-        return found
+    def _lacks(self, distinct: pa.Array, common: Indices) -> Indices:
+        """Of each common key of this party who lacks it, [common], as the first party finds and tells."""
+        peers, manifest = self.peers, self.bundle.manifest
+        if peers.network.place != manifest.first:
+            told = manifest.first in peers.senders(ALIGN_WHICH.name)
+            return hear_which(peers, manifest.first, len(common)) if told else np.zeros(len(common), np.int64)
+        lacks, keys, has = np.zeros(len(common), np.int64), distinct.take(pa.array(common)), {}
+        for bit, party in enumerate(manifest.missing):
+            has[party] = self._align(keys, (party,), alone=True)
+            lacks |= 1 << bit
+            lacks[has[party]] &= ~(1 << bit)
+        tell_patterns(peers, lacks)
+        for party in manifest.keyed:
+            tell_which(peers, party, lacks[has[party]] if party in has else lacks)
+        return lacks
 
-    def _standing(
-        self, own: int | None, keys: int | None = None, counts: Indices | None = None
-    ) -> dict[str, Indices]:
+    def _standing(self, own: Indices | None, counts: Indices | None = None) -> dict[str, Indices]:
         """Of each joined row the row that a party has, from what this place knows and hears.
 
         Args:
-            own: how many of the common keys the party has that may lack rows, where this place knows.
-            keys: how many keys are common, where this place knows.
-            counts: how many rows each has, where this is the party with many.
+            own: who lacks the keys that this party has, in their order, [own keys]; None without a table.
+            counts: how many rows each key has, where this is the party with many.
         """
-        manifest, present = self.bundle.manifest, own
-        if manifest.missing is not None:
-            if self.peers.network.place != manifest.first:
-                keys, present = hear_present(self.peers, manifest.first, keys, own, self.settings.rows)
-            else:
-                present = self._lead
+        manifest, lacks = self.bundle.manifest, own
+        if manifest.missing:
+            lacks = self.all_lacks(own)
         if manifest.many is not None and counts is None:
+            keys = None if lacks is None else len(lacks)
             counts = hear_counts(self.peers, manifest.many, keys, self.settings.rows)
-        if manifest.missing is None and manifest.many is None:
+        if not manifest.missing and manifest.many is None:
             return {}
         parties = [party for party in manifest.keyed if party != manifest.many]
-        return standing(parties, manifest.missing, keys or 0, counts, present)
+        if lacks is None:
+            lacks = np.zeros(0 if counts is None else len(counts), np.int64)
+        return standing(parties, manifest.missing, lacks, counts)
+
+    def all_lacks(self, own: Indices | None) -> Indices:
+        """Who lacks each key, [keys]; VFL0655 where this party's own keys, `own`, are not among them."""
+        manifest, place = self.bundle.manifest, self.peers.network.place
+        if place == manifest.first:
+            assert own is not None
+            return own
+        lacks = hear_patterns(self.peers, manifest.first, self.settings.rows)
+        if own is not None:
+            mine = lacks
+            if place in manifest.missing:
+                mine = lacks[lacks >> manifest.missing.index(place) & 1 == 0]
+            if not np.array_equal(mine, own):
+                what = f"says that there are {len(lacks)} keys, which are not those that this party knows"
+                raise wrong(manifest.first, ALIGN_PRESENT.name, what)
+        return lacks

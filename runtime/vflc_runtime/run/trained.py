@@ -7,7 +7,7 @@ what is predicted of them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -200,9 +200,15 @@ def predicted(session: Session, data: Dataset, suffix: str) -> Iterator[pa.Recor
         yield pa.record_batch(columns)
 
 
-def _status(missing: str | None, data: Dataset, rows: Indices) -> dict[str, pa.Array]:
-    """The column `status` where a party may lack rows: which predictions are made without it."""
-    if missing is None or missing not in data.at:
+def _status(missing: Sequence[str], data: Dataset, rows: Indices) -> dict[str, pa.Array]:
+    """The column `status` where parties may lack rows: without which of them a prediction is made."""
+    known = [party for party in missing if party in data.at]
+    if not known:
         return {}
-    lacks = data.at[missing][rows] == ABSENT
-    return {"status": pa.array(np.where(lacks, f"without {missing}", "complete"))}
+    lacks = sum((data.at[party][rows] == ABSENT).astype(np.int64) << bit for bit, party in enumerate(known))
+    words = [
+        ", ".join(party for bit, party in enumerate(known) if pattern >> bit & 1)
+        for pattern in range(1 << len(known))
+    ]
+    words = ["complete", *(f"without {parties}" for parties in words[1:])]
+    return {"status": pa.array(words).take(pa.array(lacks))}

@@ -42,8 +42,8 @@ def control(model: Scheduled) -> list[dict[str, Any]]:
         required = [party.name for party in keyed if not party.missing]
         first = next((party.name for party in keyed if party.many), required[0])
         entries.append(_entry(ALIGN_PRESENT, [first], places))
-        if len(required) > 1:
-            entries.append(_entry(ALIGN_WHICH, [first], required))
+        if told := [each for group in (required, lacking) if len(group) > 1 for each in group]:
+            entries.append(_entry(ALIGN_WHICH, [first], told))
     many = [party.name for party in model.parties if party.many and party.name in places]
     if many:
         entries.append(_entry(ALIGN_ROWS, many, places))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from vflc_common.keys import MOST_LACKING
+
 from vflc.diagnostics import RelatedSpan
 from vflc.ir.model import PartyInfo
 from vflc.passes.lower.evaluate import Evaluator
@@ -62,13 +64,12 @@ def may_lack(ev: Evaluator, party: tree.Party) -> bool:
 def check_keys(ev: Evaluator, parties: Mapping[str, PartyInfo]) -> None:
     """VFL0113 where keys have different numbers of columns, VFL0114 where two parties have many rows."""
     lacking = [party for party in parties.values() if party.missing]
-    for party in lacking[1:]:
+    for party in lacking[MOST_LACKING:]:
         ev.error(
             "VFL0116",
-            f"{lacking[0].name} and {party.name} may both lack rows; this version knows one such party",
+            f"{len(lacking)} parties may lack rows, {party.name} among them; at most {MOST_LACKING} can",
             party.span,
-            "remove `missing party allowed` from one of them",
-            RelatedSpan(lacking[0].span, f"the key of {lacking[0].name}"),
+            "remove `missing party allowed` where all rows are there",
         )
     if lacking and not any(party.key and not party.missing for party in parties.values()):
         ev.error(
