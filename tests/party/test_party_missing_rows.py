@@ -272,8 +272,8 @@ def test_exported_parts_predict_what_the_run_does(run: Path, tmp_path: Path) -> 
 
 
 def test_what_does_not_go_with_it_is_said(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="VFL0731: one model of all parties"):
-        export(run, tmp_path / "out", merged=True)
+    with pytest.raises(Failure, match="VFL0731: one Keras model of all parties"):
+        export(run, tmp_path / "out", "keras", merged=True)
     for change, code in {
         ("key ID\n  feature Price", "key ID\n  missing party allowed\n  feature Price"): "VFL0116",  # all may
         ("auc\n", "auc\n  drop bob 0.2\n"): "VFL0116",

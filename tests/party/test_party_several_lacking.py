@@ -49,7 +49,8 @@ x = dense(0.02 * alice.Age, 4)
 z = flatten(embed(carol.Sum, dim = 3))
 w = dense(dave.Height, 2)
 {MORE}
-logit = dense(mlp(concat({X}, {Z}, w, flatten(embed(bob.Item, dim = 4))), [8]), 1) + 0 * (bob.a + bob.c) at bob
+m = mlp(concat({X}, {Z}, w, flatten(embed(bob.Item, dim = 4))), [8])
+logit = dense(m, 1) + 0 * (bob.a + bob.c) at bob
 predict liked = sigmoid(logit)
 objective bce(logit, bob.liked)
 release alice { to bob, carol, dave: Age }

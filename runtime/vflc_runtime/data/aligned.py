@@ -99,12 +99,10 @@ class Aligned:
         at = self.parties[party].index(name)
         return self._table(f"SELECT c{at} FROM {part_name(party, at // WIDTH)}").column(0)
 
-    def joined(self, party: str, name: str, rows: int) -> pa.ChunkedArray:
-        """One column in the first joined rows, [rows]; the party's first where it has none, as in batches."""
+    def joined(self, party: str, name: str, rows: Indices) -> pa.ChunkedArray:
+        """One column in some joined rows, [rows]; the party's first where it has none, as in batches."""
         column, at = self.column(party, name), self.at.get(party)
-        if at is None:
-            return column.slice(0, rows)
-        return column.take(pa.array(np.maximum(at[:rows], 0)))
+        return column.take(pa.array(rows if at is None else np.maximum(at[rows], 0)))
 
     def batches(
         self, party: str, size: int, names: Collection[str] | None = None

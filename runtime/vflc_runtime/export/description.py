@@ -14,6 +14,7 @@ from vflc_common.encoding import MISSING
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.errors import Failure
 from vflc_runtime.export import encode as export_encode
+from vflc_runtime.export.marks import mark
 from vflc_runtime.export.model import ExportedModel, Signature
 from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.export.standalone import steps
@@ -35,6 +36,7 @@ def describe(model: ExportedModel, bundle: Bundle, types: Mapping[str, Signature
     plans = [bundle.plans[place] for place in dict.fromkeys(part.place for part in model.parts)]
     predicted = {v: name for plan in plans for name, v in plan.reports["predict"].predictions}
     present = {i.id: {"present": i.party} for plan in plans for i in plan.inputs.values() if i.present}
+    present |= {mark(party): {"present": party} for party in model.lacking}
     classes = {name: each for plan in plans for name, each in plan.reports["predict"].classes.items()}
     return {
         "version": VERSION,
@@ -152,7 +154,7 @@ def text(description: Description) -> str:
 def input_line(given: Description) -> str:
     """An input in a line."""
     if "present" in given:
-        return f"{_typed(given)}: 1 in rows that {given['present']} has, 0 in others"
+        return f"{_typed(given)}: {_PRESENT[given['type'] == 'bool']} that {given['present']} has"
     if "column" not in given:
         return f"{_typed(given)}: what another model of this export gives"
     what = "an expression over" if given["computed"] else "the column"
@@ -172,6 +174,9 @@ def output_line(given: Description) -> str:
     if given["classes"]:
         return f"{_typed(given)}: the prediction {given['prediction']}, {_shares(given)}"
     return f"{_typed(given)}: the prediction {given['prediction']}, in the units of the table"
+
+
+_PRESENT = ("1, and not 0, in rows", "true in rows")
 
 
 def _shares(given: Description) -> str:

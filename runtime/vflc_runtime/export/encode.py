@@ -48,15 +48,39 @@ def encode(
     """
     rows = list(rows)
     inputs: dict[str, list[Any]] = {}
+    lacking = [given for given in description["inputs"] if given["type"] == "bool"]
+    has = {given["present"]: [_has(given, row, description) for row in rows] for given in lacking}
+    inputs |= {given["name"]: [[one] for one in has[given["present"]]] for given in lacking}
+    known = STEPS if steps is None else steps
     for given in description["inputs"]:
         if "column" not in given:
             continue  # what another model leaves
-        values = [_row(given, row, STEPS if steps is None else steps) for row in rows]
+        there = has.get(given["party"]) or [True] * len(rows)
+        values = [
+            _row(given, row, known) if one else _nothing(given) for row, one in zip(rows, there, strict=True)
+        ]
         if given["shape"][1:] == ["most"]:
             width = max([1, *map(len, values)])
             values = [value + [given["padding"]] * (width - len(value)) for value in values]
         inputs[given["name"]] = values
     return inputs
+
+
+def _has(given: Mapping[str, Any], row: Mapping[str, Any], description: Mapping[str, Any]) -> bool:
+    """Whether a party has a row: as the row says under the input's name, or if it has a value of it."""
+    party, said = given["present"], row.get(given["name"])
+    if said is not None:
+        return bool(_truth(said, given["name"]))
+    columns = [each for each in description["inputs"] if each.get("party") == party and "column" in each]
+    names = [name for each in columns for name in (each.get("reads") or [each["column"]])]
+    return any(_raw(party, name, row) is not None for name in names)
+
+
+def _nothing(given: Mapping[str, Any]) -> Any:
+    """What the model is given of a column in a row that the party lacks; it makes nothing of it."""
+    value = {"string": "", "int64": MISSING}.get(given["type"], 0)
+    size = given["shape"][1:]
+    return [] if size == ["most"] else [value] * size[0] if size else value
 
 
 def _row(given: Mapping[str, Any], row: Mapping[str, Any], steps: EncodeSteps) -> Any:

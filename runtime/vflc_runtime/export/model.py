@@ -12,8 +12,11 @@ from vflc_common.arrays import Array
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.errors import Failure
+from vflc_runtime.export.marks import mark
 from vflc_runtime.export.raw import RawFeature
 
+BATCH = "batch"
+"""The axis of rows."""
 Signature = tuple[str, tuple[int | str, ...]]
 """Type and shape of a value; an axis without a fixed size has a name."""
 
@@ -41,6 +44,7 @@ class ExportedModel:
         not_expressed: of the inputs of which the caller does more than reading the column, why.
         difference: the largest from the trained model, on the sample rows.
         whole: whether it is the model of all parties.
+        lacking: the parties that may lack rows, where it is that: of each, an input says which rows it has.
     """
 
     name: str
@@ -51,6 +55,11 @@ class ExportedModel:
     not_expressed: dict[str, str] = field(default_factory=dict)
     difference: float = 0.0
     whole: bool = False
+    lacking: tuple[str, ...] = ()
+
+    def mark_of(self, party: str) -> str | None:
+        """The input that says which rows a party has, where it may lack some."""
+        return mark(party) if party in self.lacking else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,9 @@ def merged_model(bundle: Bundle) -> ExportedModel:
     """One model of all graphs, from the inputs of all parties to the predictions."""
     parts = list(_order(bundle))
     made = {value for part in parts for value in part.outputs}
+    made |= {i.id for plan in bundle.plans.values() for i in plan.inputs.values() if i.present}
+    lacking = bundle.manifest.missing
     inputs = dict.fromkeys(value for part in parts for value in part.inputs if value not in made)
     outputs = dict.fromkeys(value for plan in bundle.plans.values() for value in _predictions(plan))
-    return ExportedModel(bundle.manifest.model, parts, list(inputs), list(outputs), whole=True)
+    given = [*inputs, *map(mark, lacking)]
+    return ExportedModel(bundle.manifest.model, parts, given, list(outputs), whole=True, lacking=lacking)

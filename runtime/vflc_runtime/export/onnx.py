@@ -14,8 +14,11 @@ from vflc_common.arrays import Array
 from vflc_runtime.engines.onnx_session import onnx_errors, read_model, short
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.description import input_line, output_line, signature, text
+from vflc_runtime.export.marks import mark
+from vflc_runtime.export.model import BATCH
 from vflc_runtime.export.onnx_encoders import Encoding, encoded
 from vflc_runtime.export.onnx_outside import outside_source
+from vflc_runtime.export.onnx_present import add_marks, add_masked, masked, of_rows
 from vflc_runtime.export.onnx_slices import join_slices
 from vflc_runtime.export.onnx_whole import WholeOnnx, has_whole
 from vflc_runtime.export.raw import RawFeature
@@ -46,7 +49,8 @@ class OnnxFormat:
 
     def signatures(self, model: ExportedModel) -> dict[str, Signature]:
         infos = [info for graph in self._graphs(model) for info in (*graph.input, *graph.output)]
-        return {info.name: _signature(info) for info in infos}
+        marks: dict[str, Signature] = {mark(party): ("bool", (BATCH, 1)) for party in model.lacking}
+        return {info.name: _signature(info) for info in infos} | marks
 
     def write(self, model: ExportedModel, path: Path, description: dict[str, Any]) -> None:
         path.write_bytes(self._built(model, description).SerializeToString(deterministic=True))
@@ -74,8 +78,10 @@ class OnnxFormat:
         graph = onnx.GraphProto(name=model.name, doc_string=text(description))
         lines = {given["name"]: input_line(given) for given in description["inputs"]}
         lines |= {given["name"]: output_line(given) for given in description["outputs"]}
+        plans = self._session.bundle.plans.values()
+        add_marks(graph, model.lacking, plans if model.lacking else (), ELEMENTS[self._precision])
         for raw in model.raw.values():
-            encoding = Encoding(raw, self._precision)
+            encoding = Encoding(raw, self._precision, model.mark_of(raw.party))
             encoding.build()
             graph.node.extend(encoding.nodes)
             graph.initializer.extend(encoding.initializers)
@@ -117,25 +123,34 @@ class OnnxFormat:
         """Appends the graphs of the bundle that the model has; gives what they leave by name."""
         known: dict[str, Any] = {}
         inside: dict[str, str] = {}
+        hidden: dict[str, str] = {}
         for part in model.parts:
-            self._add(graph, part, model, known, inside)
+            self._add(graph, part, model, known, inside, hidden)
         places = dict.fromkeys(part.place for part in model.parts)
         join_slices(graph, [self._session.bundle.plans[place] for place in places], inside)
         return known
 
     def _add(
-        self, graph: Any, part: ModelPart, model: ExportedModel, known: dict[str, Any], inside: dict[str, str]
+        self,
+        graph: Any,
+        part: ModelPart,
+        model: ExportedModel,
+        known: dict[str, Any],
+        inside: dict[str, str],
+        hidden: dict[str, str],
     ) -> None:
         """Appends a graph of the bundle; names that are no values get the graph's name before them.
 
-        `known` gets what it leaves by name, and `inside` the arrays by the names of their initializers.
+        `known` gets what it leaves by name, `inside` the arrays by the names of their initializers, and
+        `hidden` values of parties that may lack rows, with the places that alone read them as they are.
         """
         from onnx import numpy_helper
 
         plan, engine = self._session.bundle.plans[part.place], self._session.engines[part.place]
+        reads = {name: masked(name) for name, at in hidden.items() if at != part.place}
         source, prefix = self._source(part), f"{part.place}/{part.graph}"
         layers = _Layers(prefix, {w.array for w in plan.weights.values()}, plan.inputs)
-        _append(graph, source, prefix, {*part.inputs, *part.outputs}, model.raw, layers)
+        _append(graph, source, prefix, {*part.inputs, *part.outputs}, model.raw, layers, reads)
         taken = {info.name for info in graph.input}
         for info in source.input:
             if info.name in plan.arrays:
@@ -145,6 +160,10 @@ class OnnxFormat:
             elif info.name in model.inputs and info.name not in taken:
                 graph.input.append(info)
         known.update({info.name: info for info in source.output})
+        if part.place in model.lacking:
+            for info in filter(of_rows, source.output):
+                hidden[info.name] = part.place
+                add_masked(graph, part.place, info)
 
     def run(self, trials: list[FedFile]) -> list[dict[str, Array]]:
         return [self._run(trial) for trial in trials]
@@ -165,7 +184,7 @@ class OnnxFormat:
             raise Failure("VFL0501", message, "this is a bug in vflc: please report it") from None
 
 
-ELEMENTS = {"string": 8, "int64": 7, "int32": 6, "float64": 11, "float32": 1}
+ELEMENTS = {"string": 8, "int64": 7, "int32": 6, "float64": 11, "float32": 1, "bool": 9}
 """Element types as `onnx.TensorProto` numbers them."""
 
 
@@ -176,11 +195,22 @@ def _signature(info: onnx.ValueInfoProto) -> Signature:
 
 
 def _append(
-    graph: Any, source: Any, prefix: str, values: Set[str], raw: Mapping[str, RawFeature], layers: _Layers
+    graph: Any,
+    source: Any,
+    prefix: str,
+    values: Set[str],
+    raw: Mapping[str, RawFeature],
+    layers: _Layers,
+    reads: Mapping[str, str] | None = None,
 ) -> None:
-    """Appends nodes and constants; names that are no `values` get a prefix, raw columns are encoded ones."""
+    """Appends nodes and constants; names that are no `values` get a prefix, raw columns are encoded ones.
+
+    `reads` is what stands for some values here.
+    """
 
     def name_of(name: str) -> str:
+        if reads and name in reads:
+            return reads[name]
         if not name or name in values:
             return encoded(name) if name in raw else name
         return f"{prefix}/{name.removeprefix('#')}"

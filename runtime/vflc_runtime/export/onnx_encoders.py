@@ -22,14 +22,17 @@ def encoded(name: str) -> str:
 class Encoding:
     """The nodes that encode one raw column [batch] as the runtime does."""
 
-    def __init__(self, raw: RawFeature, precision: str) -> None:
-        self.raw, self._precision = raw, precision
+    def __init__(self, raw: RawFeature, precision: str, mark: str | None = None) -> None:
+        """`mark` is what says, bool [batch, 1], in which rows the column is there at all."""
+        self.raw, self._precision, self._mark = raw, precision, mark
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
 
     def build(self) -> None:
         """Adds the nodes; raises NotExpressed where ONNX has no means."""
         value = self.raw.id if self.raw.encoded else self._encoded()
+        if self._mark is not None:
+            value = self._where_marked(value, self._mark)
         self._guarded(value)
         self.nodes[-1].output[0] = encoded(self.raw.id)
 
@@ -40,6 +43,18 @@ class Encoding:
         target = 1 if self._precision == "float32" else 11
         return self("Unsqueeze", self("Cast", value, to=target), self.constant([-1], "int64"))
 
+    def _where_marked(self, value: str, mark: str) -> str:
+        """The value, and 0 in other rows."""
+        if self.raw.shape not in ("number", "vector"):
+            if not self.raw.many:
+                mark = self("Squeeze", mark, self.constant([1], "int64"))
+            return self("Where", mark, value, self.constant(0, np.int32))
+        return self("Where", mark, value, self.constant(0, self._float))
+
+    @property
+    def _float(self) -> Any:
+        return np.float32 if self._precision == "float32" else np.float64
+
     def _guarded(self, value: str) -> str:
         """The value; where it is no id of the column, or no number, a node fails that says so by its name.
 
@@ -47,7 +62,7 @@ class Encoding:
         no standard operator is there to refuse a value, and most evaluators name the node that failed.
         """
         if self.raw.shape in ("number", "vector"):
-            dtype: Any = np.float32 if self._precision == "float32" else np.float64
+            dtype = self._float
             wrong, said = self("IsNaN", self("Sub", value, value)), "no number"
         else:
             dtype = np.int32

@@ -30,7 +30,9 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.encoders import encode, settled
 from vflc_runtime.data.generate import generate
 from vflc_runtime.data.source import TableSource
+from vflc_runtime.data.spread import ABSENT, Batch, KeySpread
 from vflc_runtime.data.table import name_in_table
+from vflc_runtime.export.marks import mark
 from vflc_runtime.run.loading import encoders, present
 
 SAMPLE = 256
@@ -204,10 +206,14 @@ def _settled(encoder: EncoderSettings, state: Mapping[str, Any] | None, width: i
 
 @dataclass(frozen=True, slots=True)
 class RowSample:
-    """Aligned rows: raw values by `party.column`, None where missing, and `inputs` encoded."""
+    """Aligned rows: raw values by `party.column`, None where missing, and `inputs` encoded.
+
+    `marks` say of parties that may lack rows which they have, bool [rows, 1].
+    """
 
     rows: list[dict[str, Any]]
-    inputs: dict[str, Array]
+    inputs: Batch
+    marks: dict[str, Array]
 
 
 def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, TableSource] | None) -> RowSample:
@@ -225,14 +231,15 @@ def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Tabl
         precision=bundle.manifest.precision,
         present=present(bundle),
     )
-    count = min(data.rows, SAMPLE)
+    # Rows that a party lacks come last: the sample has them if it is taken from everywhere.
+    chosen = np.unique(np.linspace(0, data.rows - 1, min(data.rows, SAMPLE)).astype(np.int64))
     parties: dict[str, Any] = {}
     for party, info in described["parties"].items():
         parties[party] = {**info, "columns": _read(party, info["columns"], wanted)}
     aligned = open_tables(parties, tables)
     try:
         raw = {
-            f"{party}.{name_in_table(c)}": aligned.joined(party, c["name"], count).to_pylist()
+            f"{party}.{name_in_table(c)}": aligned.joined(party, c["name"], chosen).to_pylist()
             for party, info in parties.items()
             for c in info["columns"]
         }
@@ -243,8 +250,14 @@ def sample(bundle: Bundle, fitted: Mapping[str, Any], sources: Mapping[str, Tabl
             if c["type"] in DATES:  # as it may stand in a table, not as it is inside
                 name, day = f"{party}.{name_in_table(c)}", c["type"] == "date"
                 raw[name] = [None if moment is None else shown(moment, day) for moment in raw[name]]
-    rows = [{name: column[at] for name, column in raw.items()} for at in range(count)]
-    return RowSample(rows, data.batch(np.arange(count)))
+    has = {party: data.at[party][chosen] != ABSENT for party in bundle.manifest.missing}
+    raw |= {mark(party): there.tolist() for party, there in has.items()}
+    rows = [{name: column[at] for name, column in raw.items()} for at in range(len(chosen))]
+    # What a party sends of a row that it lacks does not arrive, here too.
+    number = np.arange(len(chosen))
+    spreads = {p: KeySpread(number, np.where(there, number, ABSENT)) for p, there in has.items()}
+    marks = {mark(party): there[:, None] for party, there in has.items()}
+    return RowSample(rows, Batch(data.batch(chosen), spreads), marks)
 
 
 def _read(party: str, columns: list[Mapping[str, Any]], wanted: set[str]) -> list[Mapping[str, Any]]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from vflc_common.arrays import Array
 from vflc_common.encoding import NotExpressed
+from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle
@@ -72,13 +73,13 @@ def export(
     out, folder = Path(out), RunFolder(Path(run))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Failure("VFL0612", f"{out} exists and is not empty", "choose another folder with -o")
+    if merged and format == "keras":
+        help = "export ONNX files, or without --merged: each party's model stands by itself"
+        refuse_missing(folder.bundle(DEFAULT_ENGINE).manifest, "one Keras model of all parties", help)
     session = _trained(folder, format)
     _check_bare(session)
     if format == "keras":
         _check_own(session)
-    if merged:
-        help = "export without --merged: each party's model stands by itself"
-        refuse_missing(session.bundle.manifest, "one model of all parties", help)
     fitted = folder.fitted(session.bundle)
     writer = _format(format, session, fitted)
     models = [merged_model(session.bundle)] if merged else by_place(session.bundle)
@@ -88,15 +89,17 @@ def export(
     script = standalone.source({step["name"] for raw in columns.values() for step in raw.encoders})
     rows = _sample(session.bundle, fitted, sources)
     predictions = session.predict(rows.inputs)
-    truth = _truth(session, rows) | _named(session.bundle, predictions)
+    truth = _truth(session, rows, predictions)
     with files.writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".vflc-", dir=out.parent) as temporary:
             new = Path(temporary) / "export"
-            trials = [_written(model, writer, new, session.bundle, rows, truth) for model in models]
+            trials = [
+                _written(model, writer, new, session.bundle, rows, truth[_at(model)]) for model in models
+            ]
             files.write_bytes(new / standalone.NAME, script.encode())
             for model, found in zip(models, writer.run(trials), strict=True):
-                _compare(model, found, truth, session.bundle.manifest.precision)
+                _compare(model, found, truth[_at(model)], session.bundle.manifest.precision)
             if out.exists():
                 out.rmdir()
             shutil.move(new, out)
@@ -223,21 +226,27 @@ def _written(
     return FedFile(path, feeds, model.outputs)
 
 
-def _truth(session: Session, rows: RowSample) -> dict[str, Array]:
-    """Every value of the batch that the trained model has just computed."""
-    found: dict[str, Array] = dict(rows.inputs)
-    for engine in session.engines.values():
-        for name in engine.values():
-            found.setdefault(name, np.array(engine.get(name)))
+def _at(model: ExportedModel) -> str | None:
+    """The place of a model; None for all of them."""
+    return None if model.whole else model.parts[0].place
+
+
+def _truth(
+    session: Session, rows: RowSample, predictions: Mapping[str, Array]
+) -> dict[str | None, dict[str, Array]]:
+    """By place the values that the trained model has just computed of the batch; of all places under None.
+
+    A value that crosses is not the same at both ends where a party lacks rows.
+    """
+    found: dict[str | None, dict[str, Array]] = {}
+    for place, engine in session.engines.items():
+        values = {name: np.array(engine.get(name)) for name in engine.values()}
+        named = session.bundle.plans[place].reports["predict"].predictions
+        values |= {value: np.array(predictions[name]) for name, value in named}
+        found[place] = {**rows.inputs, **values}
+    everywhere = [dict(rows.marks), *reversed(found.values())]
+    found[None] = {name: value for values in everywhere for name, value in values.items()}
     return found
-
-
-def _named(bundle: Bundle, predictions: Mapping[str, Array]) -> dict[str, Array]:
-    return {
-        value: np.array(predictions[name])
-        for plan in bundle.plans.values()
-        for name, value in plan.reports["predict"].predictions
-    }
 
 
 def _compare(

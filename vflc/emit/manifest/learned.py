@@ -94,6 +94,7 @@ def who_may_learn(data: Mapping[str, Any]) -> list[str]:
         "combined with anything else that it knows. **all**: assume that it learns the column. its",
         "code: the encoders' output, and no more. nothing: no message depends on it. For a key:",
         "which rows are common, in which order, and what else the method of alignment reveals.",
+        *_of_lacking(data),
         "",
         "| receiver | column | at most | in | through | known to reveal |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -107,6 +108,22 @@ def who_may_learn(data: Mapping[str, Any]) -> list[str]:
         cells.append(", ".join(dict.fromkeys(known.get((row["receiver"], column), ()))) or "–")
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, *_told(data["evidence"]), *_granted(data["grants"]), ""]
+
+
+def _of_lacking(data: Mapping[str, Any]) -> list[str]:
+    """What the order of rows tells where parties may lack some."""
+    names = [party["name"] for party in data["parties"] if "missing" in party]
+    if not names:
+        return []
+    listed = " and ".join(names)
+    text = (
+        f"Rows may lack {listed}: each party learns which of its own rows each of them has, and every place"
+    )
+    return [
+        "",
+        text,
+        "how many rows there are for each set of them." if names[1:] else "how many rows it lacks.",
+    ]
 
 
 def held_anyway(names: Sequence[str]) -> str:

@@ -18,12 +18,16 @@ from vflc.ops.source import INPUTS
 
 
 def whole_onnx(model: ByMode, precision: str) -> dict[str, bytes]:
-    """The files of a model at one place, by name; none of one that runs files of other tools."""
+    """The files of a model at one place, by name; none of one that runs files of other tools.
+
+    None, too, where a party may lack rows: defaults stand for what crosses, which the spec does not write.
+    """
     graph = model.inference
     outputs = list(dict.fromkeys(prediction.node for prediction in model.predictions))
     needed = graph.ancestors(outputs)
     nodes = [node for node in graph if node.id in needed and node.op not in PLACELESS]
-    if any(node.op == OP for node in nodes) or not outputs:
+    lacking = any(party.missing for party in model.parties)
+    if any(node.op == OP for node in nodes) or not outputs or lacking:
         return {}
     inputs = [node.id for node in nodes if node.op in INPUTS]
     made = [node.id for node in nodes if node.op not in INPUTS]
