@@ -34,7 +34,7 @@ moto    = $(BUILD)/moto/installed$(here)
 # moto with its S3 server; its libraries pin older packages than others need, so it has an environment of its own.
 MOTO    = moto[s3]==5.2.5 flask==3.1.3 flask-cors==6.0.5
 # Which extras, and which tests: those of what a version can change.
-OLDEST  = dev dp masks grpc tensorboard postgres mysql
+OLDEST  = dev dp masks grpc tensorboard postgres mysql delta
 CORE    = $(addprefix tests/,$(addprefix cli/test_cli_,commands.py main.py outputs.py) compiler data diagnostics ops \
           package/test_wheel.py protect runtime syntax transport)# how a release of rich sets tables is no matter
 NEWEST  = $(OLDEST) keras ray tune mlflow# openmined-psi names one release of protobuf and so keeps all others back

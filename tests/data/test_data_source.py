@@ -273,11 +273,11 @@ def test_hidden_files_are_no_tables_and_an_empty_source_is_not_this_folder(tmp_p
         refused("VFL0601", source)
 
 
-@pytest.mark.parametrize("log", ["_delta_log/00000000000000000000.json", "metadata/v1.metadata.json"])
+@pytest.mark.parametrize("log", ["below/_delta_log/00000000000000000000.json", "metadata/v1.metadata.json"])
 def test_a_folder_whose_log_says_which_files_count_is_refused(log: str, tmp_path):
     pq.write_table(table(), tmp_path / "part-0.parquet")
     assert len(read(tmp_path)) == len(ROWS)
-    (tmp_path / log).parent.mkdir()
+    (tmp_path / log).parent.mkdir(parents=True)
     (tmp_path / log).write_text("{}")
     assert "deleted" in refused("VFL0601", tmp_path).message
 

@@ -111,7 +111,7 @@ def load(
             can be wrong with a server).
     """
     with _reading(source):
-        if source.server is not None:
+        if source.in_batches:
             rows, types = fill(connection, table, source, _chosen(source, wanted))
             if not rows:
                 raise empty(source.party, source.shown)
@@ -128,8 +128,8 @@ def load(
 def look(connection: duckdb.DuckDBPyConnection, source: OpenedSource, wanted: Sequence[Wanted]) -> list[str]:
     """What `load` would return, from a table's first rows; of a query from what it is alone."""
     with _reading(source):
-        if source.server is not None:
-            limit = 0 if source.server.query else 1
+        if source.in_batches:
+            limit = 0 if source.server is not None and source.server.query else 1
             rows, types = fill(connection, "looked at", source, _chosen(source, wanted), limit)
             connection.execute('DROP TABLE "looked at"')
             if limit and not rows:

@@ -1,4 +1,4 @@
-"""Puts the rows that a server sends into a DuckDB table, batch by batch: memory holds a few at a time."""
+"""Puts rows of a server, or of Delta Lake, into a DuckDB table, by batches; memory holds a few at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pyarrow as pa
 
+from vflc_runtime.data.delta import batches_of
 from vflc_runtime.data.servers.receive import DECIMAL, JSON, MEANT, ChooseColumns, receive
 from vflc_runtime.data.source import OpenedSource, quote
 from vflc_runtime.data.values import define
@@ -27,7 +28,7 @@ def fill(
     choose: ChooseColumns,
     limit: int | None = None,
 ) -> tuple[int, list[str]]:
-    """Makes `table` of columns of a source at a server, named c0, c1, …; rows keep their order.
+    """Makes `table` of columns of such a source, named c0, c1, …; rows keep their order.
 
     Args:
         connection: where the table is made.
@@ -42,8 +43,7 @@ def fill(
     Raises:
         Failure: as `receive`.
     """
-    assert source.server is not None
-    batches = receive(source.server, source.party, source.shown, choose, limit)
+    batches = _batches(source, choose, limit)
     rows, into = 0, f"CREATE TABLE {quote(table)} AS"
     for part in _gathered(batches):
         meant = [(field.metadata or {}).get(MEANT, b"") for field in part.schema]
@@ -57,6 +57,13 @@ def fill(
         rows += part.num_rows
     types = [row[1] for row in connection.execute(f"DESCRIBE {quote(table)}").fetchall()]
     return rows, types
+
+
+def _batches(source: OpenedSource, choose: ChooseColumns, limit: int | None) -> Iterator[pa.RecordBatch]:
+    if source.dataset is not None:
+        return batches_of(source.dataset, choose, limit)
+    assert source.server is not None
+    return receive(source.server, source.party, source.shown, choose, limit)
 
 
 def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

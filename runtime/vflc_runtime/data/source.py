@@ -12,15 +12,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 import pyarrow as pa
 
 from vflc_runtime.data import query
+from vflc_runtime.data.delta import is_delta, open_delta
 from vflc_runtime.data.servers.url import SCHEMES, URL, Bucket, ServerTable, allow, parse, without_password
 from vflc_runtime.data.table_logs import refuse_log
 from vflc_runtime.errors import Failure
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 FORMATS = {
     ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".txt": "csv",
@@ -65,12 +69,13 @@ class OpenedSource:
     Attributes:
         party: whose it is.
         shown: the source as messages show it.
-        format: `csv`, `parquet`, `json`, `query`, `arrow` or `server`.
+        format: `csv`, `parquet`, `json`, `query`, `arrow`, `delta` or `server`.
         files: what it reads, sorted by name; all lie where they may.
         globs: patterns of a query, which DuckDB resolves again.
         sql: of a query.
         table: of a source in memory.
         server: of a source at a database server.
+        dataset: of a table of Delta Lake.
     """
 
     party: str
@@ -81,6 +86,12 @@ class OpenedSource:
     sql: str = ""
     table: pa.Table | None = None
     server: ServerTable | None = None
+    dataset: pads.Dataset | None = None
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether it comes in batches of Arrow, and DuckDB does not read it itself."""
+        return self.server is not None or self.dataset is not None
 
 
 def open_source(
@@ -97,7 +108,8 @@ def open_source(
     Raises:
         Failure: VFL0601 (there is no such file), VFL0607 (an empty file), VFL0630 (a query that is more
             than a SELECT), VFL0631 (a file that lies where it may not be read), VFL0692 (a URL that
-            cannot be used), VFL0693 (one that a file names), VFL0697 and VFL0699 (S3).
+            cannot be used), VFL0693 (one that a file names), VFL0694 (a package is missing), VFL0697 and
+            VFL0699 (S3).
     """
     shown = describe(source)
     if isinstance(source, pa.Table):
@@ -110,6 +122,10 @@ def open_source(
             if folder is not None:
                 allow(named, party)
             return _at_server(connection, named, party, shown, sample)
+        if is_delta(place := (folder or Path()) / Path(text).expanduser()):
+            table, files = open_delta(place, party, shown)
+            _permitted(files, folder, party)
+            return OpenedSource(party, shown, "delta", dataset=table)
         files = _files(text if folder is None else str(folder / Path(text).expanduser()), party)
         _permitted(files, folder, party)
         return OpenedSource(party, shown, _format(files, party), files)
