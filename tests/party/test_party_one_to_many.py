@@ -11,7 +11,6 @@ import pyarrow.csv as csv
 import pytest
 from partying import tensors, train_alone, train_together
 from safetensors.numpy import load_file
-from vflc_runtime.audit.run import audit
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.run import export
 from vflc_runtime.run.evaluate import evaluate
@@ -131,14 +130,10 @@ def test_it_is_the_joined_table(runs: dict[str, Path], tmp_path: Path) -> None:
     assert scores["loss"] == pytest.approx(evaluate(runs["joined"], JOINED)["evaluation"]["loss"], abs=1e-9)
 
 
-def test_it_is_exported_and_not_audited_and_keys_of_the_one_side_are_unique(
-    runs: dict[str, Path], tmp_path: Path
-) -> None:
+def test_it_is_exported_and_keys_of_the_one_side_are_unique(runs: dict[str, Path], tmp_path: Path) -> None:
     export(runs["many"], tmp_path / "out", sources={"alice": ALICE, "bob": BOB})
     assert (tmp_path / "out" / "bob" / "predict.onnx").exists()
     sources = {"alice": ALICE, "bob": BOB}
-    with pytest.raises(Failure, match="VFL0730"):
-        audit(runs["many"], sources)
     doubled = pa.concat_tables([ALICE, ALICE.slice(3, 1)])
     with pytest.raises(Failure, match=r"VFL0605: alice.*'u03' \(2 times\)"):
         train_alone(runs["bundle"], {**sources, "alice": doubled}, tmp_path / "doubled", OPTIONS)

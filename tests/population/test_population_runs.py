@@ -28,6 +28,7 @@ from vflc_runtime.run.predict import predict
 from vflc_runtime.run.train import TrainOptions, TrainResult, train
 from vflc_runtime.run.training import TrainingLoop
 
+from vflc.cli.main import run
 from vflc.diagnostics import SourceText
 from vflc.driver import check_source, compile_source, compile_spec
 
@@ -75,6 +76,13 @@ def test_options_of_other_models_and_out_of_range(bundle, tmp_path, option, code
         trained(bundle, tmp_path / "run", **option)
     assert refused.value.code == code and next(iter(option)) in refused.value.message
     assert not (tmp_path / "run").exists()
+
+
+def test_folds_are_refused_before_anything_is_said(bundle, tmp_path, capsys):
+    arguments = ["train", str(bundle), "--data", "users=u.csv", "--out", str(tmp_path / "r"), "--folds", "3"]
+    assert run(arguments) == 1
+    said = capsys.readouterr()
+    assert "VFL0691" in said.err and "fold 1" not in said.out + said.err and not (tmp_path / "r").exists()
 
 
 def test_a_run_that_is_opened_goes_on(bundle, tmp_path):

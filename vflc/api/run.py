@@ -241,12 +241,19 @@ class Run:
         with told():
             return export(self.path, out, format, merged, None if data is None else tables.sources(data))
 
-    def audit(self, data: Mapping[str, Any], *, party: str | tuple[str, ...] = ()) -> Audit:
+    def audit(
+        self,
+        data: Mapping[str, Any],
+        *,
+        party: str | tuple[str, ...] = (),
+        validation_data: Mapping[str, Any] | None = None,
+    ) -> Audit:
         """Attacks the run as each of its parties could, with what that party received: see docs/audit.md.
 
         Args:
             data: the tables that the run was trained on. They are the truth that attacks are judged by.
             party: the parties that attack; all if none is named.
+            validation_data: the tables that the run validated with, if it had such.
 
         A run that was trained with `record` is attacked as it was. Another one is trained again for the
         audit, with the same settings, for at most 3 epochs or 600 steps.
@@ -260,10 +267,11 @@ class Run:
 
         with told(), ExitStack() as held:
             sources, transcripts = tables.sources(data), self.path
+            apart = None if validation_data is None else tables.sources(validation_data)
             if not recorded(self.path):
-                again = trained_again(self.path / "bundle", sources, **settings_of(self.path))
-                transcripts = held.enter_context(again)
-            options = AuditOptions((party,) if isinstance(party, str) else party)
+                settings = settings_of(self.path) | {"validation_data": apart}
+                transcripts = held.enter_context(trained_again(self.path / "bundle", sources, **settings))
+            options = AuditOptions((party,) if isinstance(party, str) else party, apart=apart)
             return Audit(audit(self.path, sources, options, transcripts))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from vflc_runtime.audit import EPOCHS, STEPS
 
-from vflc.cli.options import SPEC, data, engine, threads
+from vflc.cli.options import SPEC, data, engine, threads, validation_data
 from vflc.cli.outputs import check_output, force
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ FEATURES, VERDICTS = 12, 6
 @click.command("audit", short_help="Attack what each party of a run received.")
 @click.argument("target", metavar="RUN|SPEC", type=SPEC)
 @data
+@validation_data
 @click.option("--steps", type=click.IntRange(1), help="Train this many steps for the audit.")
 @click.option(
     "--epochs",
@@ -83,6 +84,7 @@ FEATURES, VERDICTS = 12, 6
 def command(
     target: Path,
     sources: dict[str, str],
+    validation_data: dict[str, str] | None,
     steps: int | None,
     epochs: int | None,
     batch: int | None,
@@ -121,11 +123,13 @@ def command(
     if quiet:
         screen.quiet = True
     for out in (None if quiet else as_json, as_html):
-        check_output(out, force, sources.values())
-    options = AuditOptions(parties, known, engine=engine, threads=threads, bounds=bounds, runs=others)
+        check_output(out, force, [*sources.values(), *(validation_data or {}).values()])
+    options = AuditOptions(
+        parties, known, engine=engine, threads=threads, bounds=bounds, runs=others, apart=validation_data
+    )
     training = {"steps": steps, "epochs": epochs, "batch": batch}
     with (
-        _trained(target, sources, training, engine, threads, screen) as (run, transcripts),
+        _trained(target, sources, validation_data, training, engine, threads, screen) as (run, transcripts),
         screen.status("") as status,
     ):
         report = audit(
@@ -195,6 +199,7 @@ def _judge(report: Report, limit: str | None) -> None:
 def _trained(
     target: Path,
     sources: dict[str, str],
+    validation_data: dict[str, str] | None,
     training: dict[str, int | None],
     engine: str,
     threads: int | None,
@@ -219,6 +224,7 @@ def _trained(
         screen.print(f"{target} was not recorded: training its bundle again with the same settings")
         settings = settings_of(target)
     settings |= {name: value for name, value in training.items() if value}
+    settings["validation_data"] = validation_data
     whole = target / "bundle" if is_run else target
     with bundle_of(whole, None, engine) as bundle, ExitStack() as held:
         with screen.status("training"):

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,7 @@ def command(
 
     Options that are not given are as the spec says. With --resume, SPEC may be left out.
     """
+    from vflc_runtime.run.settings import only_those_of, terms_of
     from vflc_runtime.run.train import TrainOptions, train
 
     from vflc.cli.progress import Screen
@@ -118,6 +120,8 @@ def command(
                 return train(folder, sources, path, own, listen)
 
         if folds:
+            if folder is not None:
+                only_those_of(terms_of(folder), replace(given, folds=folds))
             _folds(folds, where, given, one, screen, as_json)
             return
         result = one(where, given)

@@ -206,7 +206,6 @@ CODES: dict[str, str] = {
     "VFL0687": "A bound that an attack refutes",
     "VFL0688": "A run that cannot continue without exceeding a grant",
     "VFL0689": "Runs that cannot be attacked together",
-    "VFL0730": "An audit of rows that are joined",
     "VFL0731": "What does not go with rows that a party lacks",
     "VFL0732": "Rows for validation that cannot be joined",
     "VFL0690": "A column that a few long rows make wide",

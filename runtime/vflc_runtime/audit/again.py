@@ -24,7 +24,8 @@ def settings_of(run: Path) -> dict[str, Any]:
     """The settings by which a run was trained, for `trained_again`; VFL0502 where it is of a population."""
     _check_kind(run / "bundle")
     known = RunFolder(run).settings
-    left = ("validation", "fold") if known.get("held_out") == "where" else ()  # the spec says it
+    said = known.get("held_out") == "where" or known.get("apart")  # by the spec, or by tables of their own
+    left = ("validation", "fold") if said else ()
     return {name: known[name] for name in SETTINGS.lasting if name not in left}
 
 

@@ -15,6 +15,7 @@ from vflc_runtime.audit.adversary_view import AdversaryView, by_row
 from vflc_runtime.audit.attacks.start import Start
 from vflc_runtime.audit.draws import drawn, units
 from vflc_runtime.audit.initial import Imitation, imitate
+from vflc_runtime.audit.joined_rows import JoinedRows, JoinedTranscript
 from vflc_runtime.audit.judge import Judge
 from vflc_runtime.audit.knowledge import AttackedLabel, Knowledge
 from vflc_runtime.audit.simulation import PREDICTED, MessageRecorder, first_steps, records_all
@@ -40,6 +41,7 @@ class Context:
     bundle: Bundle
     data: Dataset
     transcripts: Path
+    joined: JoinedRows | None
     whole: Mapping[str, Mapping[str, RecordedStep]]
     edges: tuple[dict[str, Any], ...]
     threads: int | None
@@ -53,40 +55,41 @@ class Context:
         engine: str,
         threads: int | None,
         listen: Listener,
+        apart: Mapping[str, TableSource] | None = None,
     ) -> Context:
         """Reads a run and its data, and predicts with it as its parties would.
 
+        `apart` are the tables that the run validates with, where it has such.
+
         Raises:
-            Failure: VFL0730 where a party computes once a key; VFL0626 where the data are not those that
+            Failure: VFL0626 where the data are not those that
                 were trained on; VFL0680 where nothing was recorded; others as data and run give cause.
         """
         folder = RunFolder(run)
         bundle, settings = folder.bundle(engine), folder.settings
-        if bundle.manifest.once:
-            raise Failure(
-                "VFL0730",
-                f"{', '.join(bundle.manifest.once)} sends values once for each key that it has, and attacks "
-                "know rows only one by one",
-                "join the tables, and audit the same model with one row a key: it sends more, never less",
-            )
         if not any(len(Transcript(transcripts, place)) for place in bundle.plans):
             raise Failure(
                 "VFL0680",
                 "the run has no transcript: nothing crossed in the recorded steps",
                 "audit a model with several places: a model at one place sends nothing",
             )
-        data = loading.load_training(bundle, sources, settings, folder.fitted(bundle), listen)
-        found = loading.marks(bundle, settings, data)
+        fitted = folder.fitted(bundle)
+        data = loading.load_training(bundle, sources, settings, fitted, listen, apart=apart)
+        found = loading.marks(bundle, settings, data, apart is not None)
         loading.same_rows(run, settings, found, "give the data that the run was trained on")
         edges = bundle.manifest.document["edges"]
+        joined = JoinedRows(bundle, data, settings) if bundle.manifest.once else None
+        data = data if joined is None else joined.flat()
         whole = _heard(folder, bundle, data, engine, threads)
-        return cls(folder, bundle, data, transcripts, whole, tuple(edges), threads)
+        return cls(folder, bundle, data, transcripts, joined, whole, tuple(edges), threads)
 
     def view(self, place: str) -> AdversaryView:
         """What a place knows."""
         tables = self.bundle.plans[place].tables
         own = {name: rows for name, rows in self.data.inputs.items() if name.partition(".")[0] in tables}
         transcript = Transcript(self.transcripts, place)
+        if self.joined is not None:
+            transcript = JoinedTranscript(transcript, self.joined)
         return AdversaryView(place, self.bundle.manifest, transcript, self.whole[place], own, self.data.rows)
 
     def labels(self, place: str) -> Iterator[tuple[Knowledge, Judge]]:
@@ -95,9 +98,10 @@ class Context:
         seen: set[str] = set()
         for plan in self.bundle.plans.values():
             for each in plan.inputs.values():
+                if not each.label or each.party in tables or each.id in seen:
+                    continue
                 truth = self.data.inputs[each.id]
-                one = truth.reshape(len(truth), -1).shape[1] == 1
-                if each.label and one and each.party not in tables and each.id not in seen:
+                if truth.reshape(len(truth), -1).shape[1] == 1:
                     seen.add(each.id)
                     values = truth.reshape(-1)
                     label = self._label(each.id, values)

@@ -49,6 +49,7 @@ class AuditOptions:
         engine, threads: of the prediction with the trained model.
         bounds: whether bounds that guesses can refute are put to the test, by a short run of its own.
         runs: others on the same rows, which attacks are added up over.
+        apart: of each party its table of the rows that the runs validate with, if they have such.
     """
 
     parties: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class AuditOptions:
     threads: int | None = None
     bounds: bool = True
     runs: tuple[Path, ...] = ()
+    apart: Mapping[str, TableSource] | None = None
 
 
 def audit(
@@ -79,10 +81,10 @@ def audit(
         tell: is told what is being attacked.
 
     Raises:
-        Failure: VFL0614, VFL0618, VFL0626, VFL0680, VFL0681, VFL0689, and those of reading data.
+        Failure: VFL0614, VFL0618, VFL0626, VFL0680, VFL0681, VFL0689, VFL0748, and those of reading data.
     """
     options, run = options or AuditOptions(), Path(run)
-    context = Context.open(run, Path(transcripts or run), sources, options.engine, options.threads, listen)
+    context = _opened(run, Path(transcripts or run), sources, options, listen)
     others = [_other(context, each, sources, options, listen) for each in options.runs]
     places = tuple(context.bundle.plans)
     for name in options.parties:
@@ -124,7 +126,13 @@ def _other(
             f"{run} is a run of another spec than {context.run.path}",
             "audit runs of one spec together, and others by themselves",
         )
-    return Context.open(run, run, sources, options.engine, options.threads, listen)
+    return _opened(run, run, sources, options, listen)
+
+
+def _opened(
+    run: Path, transcripts: Path, sources: Mapping[str, TableSource], options: AuditOptions, listen: Listener
+) -> Context:
+    return Context.open(run, transcripts, sources, options.engine, options.threads, listen, options.apart)
 
 
 def _over_runs(runs: Sequence[Context], place: str) -> Iterator[AttackScore]:

@@ -136,11 +136,8 @@ class EpochLoop(TrainingLoop):
 
     def _dropped(self) -> dict[str, NDArray[np.bool_]]:
         """Of parties that are dropped, in which rows they are in this epoch."""
-        training, seed = next(iter(self.session.bundle.plans.values())).training, self.settings["seed"]
-        return {
-            party: drawn(self.order.rows, share, seed, f"drop {party} {self.progress.epoch}")
-            for party, share in training.drop.items()
-        }
+        training = next(iter(self.session.bundle.plans.values())).training
+        return dropped(training.drop, self.order.rows, self.settings["seed"], self.progress.epoch)
 
     def _step(self, rows: Indices, read: Callable[[], Inputs]) -> None:
         progress = self.progress
@@ -309,3 +306,8 @@ def measure(session: Session, data: Dataset, rows: NDArray[np.int64]) -> Meter:
         outcome = session.evaluate(data.batch(part), len(part))
         meter.add(len(part), outcome.parts, outcome.losses, outcome.measured)
     return meter
+
+
+def dropped(shares: Mapping[str, float], rows: int, seed: int, epoch: int) -> dict[str, NDArray[np.bool_]]:
+    """Of parties that are dropped, in which of all rows, bool [rows], they are so in an epoch."""
+    return {party: drawn(rows, share, seed, f"drop {party} {epoch}") for party, share in shares.items()}
