@@ -1,7 +1,7 @@
 """Operators of our own for onnxruntime, where it takes several passes over memory for what needs one.
 
 The extension is optional: a source install without a C++ compiler goes without it, with the same results to
-rounding, and `why_not` says so. `VFLC_KERNELS=off` in the environment does the same.
+rounding, and `missing` says so. `VFLC_KERNELS=off` in the environment does the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,17 @@ def why_not() -> str:
     """Why the extension is not used, as the end of a sentence; empty where it is."""
     if os.environ.get(SWITCH, "on") == "off":
         return f"{SWITCH} is off"
-    return _missing()
+    return missing()
+
+
+def identity() -> str:
+    """All that the bits depend on that these operators give: which build it is, or that there is none."""
+    path = library()
+    if path is None:
+        return "no kernels"
+    loaded = ctypes.CDLL(path)
+    loaded.vflc_kernels_sources.restype = ctypes.c_char_p
+    return f"kernels {loaded.vflc_kernels_sources().decode('ascii')[:16]} {os.environ.get(SWITCH, 'on')}"
 
 
 @cache
@@ -37,7 +47,8 @@ def _built() -> Path | None:
 
 
 @cache
-def _missing() -> str:
+def missing() -> str:
+    """Why the extension cannot be used here, as the end of a sentence; empty where it can."""
     path = _built()
     if path is None:
         return "vflc was installed without a C++ compiler"

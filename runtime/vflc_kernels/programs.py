@@ -6,6 +6,7 @@ and `Pow`, and these to some units in the last place.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,9 +58,14 @@ MEANINGS: dict[str, tuple[int, Callable[..., Array]]] = {
     "Equal": (2, _flag(np.equal)),
     "Where": (3, _where),
     "HardSigmoid": (3, _hard_sigmoid),
+    "MulAdd": (3, lambda x, y, z: x * y + z),
+    "MulSub": (3, lambda x, y, z: x * y - z),
+    "SubMul": (3, lambda x, y, z: z - x * y),
 }
-"""Of ONNX's operators: how many operands they have, and what they compute; in the extension's order."""
+"""Of ONNX's operators and pairs of them, in the extension's order: how many operands, and their value."""
 CODES = {name: code for code, name in enumerate(MEANINGS)}
+PAIRS = {"Add": ("MulAdd", "MulAdd"), "Sub": ("MulSub", "SubMul")}
+"""A sum whose first operand, or whose second, is a product."""
 WIDTH = 5
 """Numbers of an instruction as an attribute holds it."""
 
@@ -87,6 +93,31 @@ class Program:
             for each in self.instructions:
                 values.append(MEANINGS[each.name][1](*(values[operand] for operand in each.operands)))
         return [np.array(values[output]) for output in self.outputs]
+
+    def paired(self) -> Program:
+        """The same, with products and the sums that alone read them as one instruction; both still round."""
+        first, reads = self.inputs, Counter(self.outputs)
+        reads.update(operand for each in self.instructions for operand in each.operands)
+        factors = {
+            first + index: each.operands
+            for index, each in enumerate(self.instructions)
+            if each.name == "Mul" and reads[first + index] == 1
+        }
+        joined = {
+            index: product
+            for index, each in enumerate(self.instructions)
+            if each.name in PAIRS and (product := next((x for x in each.operands if x in factors), None))
+        }
+        gone, made, numbers = {*joined.values()}, list[Instruction](), {x: x for x in range(first)}
+        for index, each in enumerate(self.instructions):
+            if first + index in gone:
+                continue
+            if (product := joined.get(index)) is not None:
+                at = each.operands.index(product)
+                each = Instruction(PAIRS[each.name][at], (*factors[product], each.operands[1 - at]))
+            made.append(Instruction(each.name, tuple(numbers[x] for x in each.operands)))
+            numbers[first + index] = first + len(made) - 1
+        return Program(first, tuple(made), tuple(numbers[x] for x in self.outputs))
 
     def attributes(self) -> dict[str, Any]:
         """Of the node that runs this."""

@@ -45,9 +45,11 @@ def test_random_programs(program: Program, data: st.DataObject, kind: type) -> N
         np.where(rng.random(shape) < 0.2, rng.choice(special, shape), rng.normal(size=shape)).astype(kind)
         for shape in shapes
     ]
-    for made, due in zip(fused(program, arrays), program.run(arrays), strict=True):
-        assert made.shape == due.shape and made.dtype == due.dtype
-        np.testing.assert_array_equal(made, due)
+    due = program.run(arrays)
+    for form in (program, program.paired()):
+        for made, wanted in zip(fused(form, arrays), due, strict=True):
+            assert made.shape == wanted.shape and made.dtype == wanted.dtype
+            np.testing.assert_array_equal(made, wanted)
 
 
 @pytest.mark.parametrize("size", [1, 7, 1023, 1024, 1025, 40_003])

@@ -234,6 +234,7 @@ CODES: dict[str, str] = {
     "VFL0719": "An ONNX file other than the one that is meant",
     "VFL0712": "A description that is not of the model",
     "VFL0713": "Owners of a model that names its own",
+    "VFL0775": "Kernels that are missing",
     "VFL0766": "A part of a model that vflc exported",
     "VFL0765": "An ONNX model that runs as it is",
     "VFL0720": "A fitted vocabulary without values",

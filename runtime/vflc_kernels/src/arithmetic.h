@@ -32,7 +32,10 @@
   of(LessOrEqual, 2, T(x <= y))                                                    \
   of(Equal, 2, T(x == y))                                                          \
   of(Where, 3, x != T(0) ? y : z)                                                  \
-  of(HardSigmoid, 3, unit_interval(x * y + z))
+  of(HardSigmoid, 3, unit_interval(x * y + z))                                     \
+  of(MulAdd, 3, x * y + z)                                                         \
+  of(MulSub, 3, x * y - z)                                                         \
+  of(SubMul, 3, z - x * y)
 
 #define INLINE inline __attribute__((always_inline))
 

@@ -32,30 +32,48 @@ struct Operand {
   bool whole;
 };
 
-#define EACH _Pragma("GCC ivdep") for (int64_t i = 0; i < size; ++i)
+// One loop for each way in which operands are given, so that each is computed a vector at a time. `made` [size] may
+// be one of the operands itself.
+template <bool kX, bool kY, bool kZ, class T, class Of>
+INLINE void loop(const Operand<T>* given, T* made, int64_t size, const Of& of) {
+  const T *x = given[0].at, *y = given[1].at, *z = given[2].at;
+  const T one_x = kX ? T(0) : *x, one_y = kY || !y ? T(0) : *y, one_z = kZ || !z ? T(0) : *z;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < size; ++i) made[i] = of(kX ? x[i] : one_x, kY ? y[i] : one_y, kZ ? z[i] : one_z);
+}
 
-// `made` [size] may be one of the operands itself.
+template <class T, class Of>
+INLINE void loop_1(const Operand<T>* given, T* made, int64_t size, const Of& of) {
+  if (given[0].whole) loop<true, false, false>(given, made, size, of);
+  else loop<false, false, false>(given, made, size, of);
+}
+
+template <class T, class Of>
+INLINE void loop_2(const Operand<T>* given, T* made, int64_t size, const Of& of) {
+  if (!given[1].whole) loop_1(given, made, size, of);
+  else if (given[0].whole) loop<true, true, false>(given, made, size, of);
+  else loop<false, true, false>(given, made, size, of);
+}
+
+template <class T, class Of>
+INLINE void loop_3(const Operand<T>* given, T* made, int64_t size, const Of& of) {
+  if (!given[2].whole) loop_2(given, made, size, of);
+  else if (given[0].whole && given[1].whole) loop<true, true, true>(given, made, size, of);
+  else if (given[0].whole) loop<true, false, true>(given, made, size, of);
+  else if (given[1].whole) loop<false, true, true>(given, made, size, of);
+  else loop<false, false, true>(given, made, size, of);
+}
+
 template <class T>
 INLINE void compute_block(int code, const Operand<T>* given, T* made, int64_t size) {
-  const T *a = given[0].at, *b = given[1].at, *c = given[2].at;
-  const bool whole_b = given[1].whole;
   switch (code) {
-#define UNARY(value) \
-  EACH { T x = a[i]; made[i] = value; }
-#define BINARY(value)                                                       \
-  if (given[0].whole && whole_b) EACH { T x = a[i], y = b[i]; made[i] = value; } \
-  else if (whole_b) { T x = *a; EACH { T y = b[i]; made[i] = value; } }     \
-  else { T y = *b; EACH { T x = a[i]; made[i] = value; } }
-#define LOOP_1(name, value) UNARY(value)
-#define LOOP_2(name, value) BINARY(value)
-#define LOOP_3(name, value)                                                       \
-  {                                                                               \
-    const int64_t step_a = given[0].whole, step_b = whole_b, step_c = given[2].whole; \
-    if (!step_b && !step_c) { T y = *b, z = *c; EACH { T x = a[i]; made[i] = value; } } \
-    else EACH { T x = a[i * step_a], y = b[i * step_b], z = c[i * step_c]; made[i] = value; } \
-  }
-#define CASE(name, operands, value) \
-  case name: LOOP_##operands(name, value) break;
+#define CASE(name, operands, value)                                                                   \
+  case name:                                                                                          \
+    loop_##operands(given, made, size, [](T x, T y, T z) __attribute__((always_inline)) -> T {        \
+      (void)y, (void)z;                                                                               \
+      return value;                                                                                   \
+    });                                                                                               \
+    break;
     ARITHMETIC(CASE)
 #undef CASE
   }

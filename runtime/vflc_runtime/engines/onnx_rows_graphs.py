@@ -12,7 +12,7 @@ from vflc_runtime.bundle.plan import Optimizer, Plan
 from vflc_runtime.bundle.plan_rows import CatchUp
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.onnx_memory import read_before_written
-from vflc_runtime.engines.onnx_session import onnx_errors, read_model, session, short
+from vflc_runtime.engines.onnx_session import onnx_errors, own_session, read_model, short
 
 if TYPE_CHECKING:
     import onnx
@@ -208,4 +208,4 @@ class _Nodes:
         graph.output.extend(info(name, self._element, None) for name in outputs)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
-        return session(model.SerializeToString(), 1, self.precision == "float64")
+        return own_session(model, 1, self.precision)

@@ -14,6 +14,7 @@ from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.engines.kernels import refuse_own_operators, with_kernels
 from vflc_runtime.engines.onnx_memory import sized_by_data, unjoined
 from vflc_runtime.memory import half_of_memory
 
@@ -35,8 +36,10 @@ def ort_value(array: Array) -> Any:
     return native.OrtValue.ortvalue_from_numpy(array, CPU)
 
 
-def session(model: bytes, threads: int, double: bool = False, bounded: bool = False) -> Any:
-    """The native session of a serialised model.
+def session(
+    model: bytes, threads: int, double: bool = False, bounded: bool = False, library: str | None = None
+) -> Any:
+    """The native session of a serialised model, which may use the operators of a `library`.
 
     What a `bounded` one computes lies, with that of all other bounded ones, in half of the machine's memory.
 
@@ -55,6 +58,8 @@ def session(model: bytes, threads: int, double: bool = False, bounded: bool = Fa
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads > 1 else "0")
     options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if library is not None:
+        options.register_custom_ops_library(library)
     if bounded:
         _register_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
@@ -75,9 +80,15 @@ def load(plan: Plan, graph: str, threads: int, model: onnx.ModelProto | None = N
     """The session of a plan's graph, as `read_model` gives it or as it was changed since."""
     model = model or read_model(plan, graph)
     try:
-        return session(model.SerializeToString(), threads, plan.precision == "float64")
+        return own_session(model, threads, plan.precision)
     except onnx_errors() as error:
         raise damaged(f"{plan.graph_path(graph)} cannot be loaded: {short(error)}") from None
+
+
+def own_session(model: onnx.ModelProto, threads: int, precision: str) -> Any:
+    """The session of a graph that vflc emitted or put together, with our operators where they are faster."""
+    model, library = with_kernels(model)
+    return session(model.SerializeToString(), threads, precision == "float64", library=library)
 
 
 def load_series(plan: Plan, graph: str) -> Callable[[Array], dict[str, Array]]:
@@ -115,6 +126,7 @@ def self_contained(content: bytes, path: Path) -> bytes:
         raise damaged(f"{path} is not an ONNX model: {short(error)}") from None
     if any(uses_external_data(tensor) for tensor in model.graph.initializer):
         raise damaged(f"{path} keeps data outside of the bundle")
+    refuse_own_operators(model, path)
     return content
 
 

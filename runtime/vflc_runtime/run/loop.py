@@ -17,6 +17,7 @@ from vflc_common.metrics import smaller_is_better
 from vflc_runtime import events
 from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, ahead, drawn, sequential
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.engines import kernels
 from vflc_runtime.events import Scores
 from vflc_runtime.finite import NotFinite, check_kept
 from vflc_runtime.interrupts import Interrupts
@@ -64,6 +65,8 @@ class EpochLoop(TrainingLoop):
             {place: {**terms, "start": keys.get(place)} for place in session.engines},
         )  # fmt: skip
         units.begin(session.engines, data.state)
+        if session.engine == "onnx" and (warned := kernels.warning()) is not None:
+            listen(warned)
 
     def take(self, tensors: Mapping[str, Mapping[str, Tensors]]) -> None:
         """See `TrainingLoop`."""
@@ -270,6 +273,7 @@ class EpochLoop(TrainingLoop):
             "validation": validation,
             "best": progress.best or self._unknown_best(),
             "saved": saved,
+            **({"kernels": kernels.state()} if self.session.engine == "onnx" else {}),
             "bytes_sent": self.session.sent(),
             "protections": self.session.protections(),
             "data": self.data.report,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
+import vflc_kernels
 from vflc_common.engines import ENGINES
 from vflc_common.words import DEFAULT_ENGINE
 
@@ -228,11 +229,12 @@ def bits(settings: Mapping[str, Any], engine: str, threads: int | None) -> dict[
     """All that the bits of a step depend on, besides what others send."""
     what = ("digest", "data", "batch", "seed", "validation", "shuffle", "fold")
     library = import_module(find_engine(engine).library)
+    kernels = [vflc_kernels.identity()] if library.__name__ == "onnxruntime" else []
     return {
         **{name: settings.get(name) for name in what},
         "engine": engine,
         "threads": threads or os.cpu_count(),
-        "versions": [version(), numpy.__version__, library.__version__, *_plugin(engine)],
+        "versions": [version(), numpy.__version__, library.__version__, *kernels, *_plugin(engine)],
         "processor": _processor(),
     }
 

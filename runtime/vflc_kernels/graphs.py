@@ -1,0 +1,116 @@
+"""Of an ONNX graph: an order in which it can run, who makes and reads each value, types and likely shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+SIZES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049)
+"""What sizes that are not known are taken for, by their axis: numbers that no other size is likely to be."""
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A value's type as ONNX numbers it, and its shape, unless that is not known.
+
+    A shape is a guess, with sizes from `SIZES`: it may decide what is worth while, never what is right.
+    """
+
+    element: int
+    shape: Shape | None
+
+
+def in_order(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """The nodes, each after those whose values it reads, and else as they stood."""
+    made = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    done, order = [False] * len(nodes), list[int]()
+    for first in range(len(nodes)):
+        stack = [first]
+        while stack:
+            index = stack[-1]
+            wait = [made[name] for name in reads(nodes[index]) if name in made and not done[made[name]]]
+            if wait and not done[index]:
+                stack.extend(wait[::-1])
+            else:
+                stack.pop()
+                if not done[index]:
+                    done[index] = True
+                    order.append(index)
+    return [nodes[index] for index in order]
+
+
+def reads(node: onnx.NodeProto) -> Iterator[str]:
+    """All values that a node reads, also those of its branches and loops."""
+    import onnx
+
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else [*attribute.graphs]
+        for graph in graphs:
+            for inner in graph.node:
+                yield from reads(inner)
+
+
+def kinds(model: onnx.ModelProto) -> dict[str, Kind]:
+    """Of all values of the model's graph of which it can be said."""
+    import onnx
+
+    guess = onnx.ModelProto()
+    guess.CopyFrom(model)
+    for each in guess.graph.input:
+        for axis, size in enumerate(each.type.tensor_type.shape.dim):
+            if not size.HasField("dim_value"):
+                size.dim_value = SIZES[axis % len(SIZES)]
+    for each in guess.graph.output:  # stated sizes would contradict
+        each.type.tensor_type.ClearField("shape")
+    found = onnx.shape_inference.infer_shapes(guess, data_prop=True).graph
+    known = {each.name: Kind(each.data_type, tuple(each.dims)) for each in found.initializer}
+    for each in (*found.input, *found.value_info, *found.output):
+        tensor = each.type.tensor_type
+        sizes = [size.dim_value if size.HasField("dim_value") else None for size in tensor.shape.dim]
+        whole = tensor.HasField("shape") and None not in sizes
+        known[each.name] = Kind(tensor.elem_type, tuple(size or 0 for size in sizes) if whole else None)
+    return known
+
+
+def drop_identities(graph: onnx.GraphProto) -> None:
+    """Lets readers of a value's copy read the value; onnxruntime does the same, but later."""
+    outputs = {each.name for each in graph.output}
+    same: dict[str, str] = {}
+    nodes = []
+    for node in in_order(graph.node):
+        if any(attribute.HasField("g") for attribute in node.attribute):
+            return  # what branches read goes by its name
+        node.input[:] = [same.get(name, name) for name in node.input]
+        if node.op_type == "Identity" and not node.domain and node.output[0] not in outputs:
+            same[node.output[0]] = node.input[0]
+        else:
+            nodes.append(node)
+    kept = [copied(node) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Takes out nodes, in order, that nothing reads any more."""
+    wanted, kept = {each.name for each in graph.output}, []
+    for node in reversed(graph.node):
+        if not wanted.isdisjoint(node.output):
+            wanted.update(reads(node))
+            kept.append(copied(node))
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+
+
+def copied(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The node as one of its own, which no graph holds."""
+    import onnx
+
+    made = onnx.NodeProto()
+    made.CopyFrom(node)
+    return made

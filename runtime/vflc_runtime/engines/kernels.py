@@ -1,0 +1,76 @@
+"""Our own operators in place of patterns of a graph, where the extension is there to run them.
+
+The graphs of a bundle stay standard ONNX: patterns are replaced when a graph is loaded, and what was
+replaced is logged, at level debug, by `vflc_runtime.kernels`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import vflc_kernels
+
+from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.events import Warned
+
+if TYPE_CHECKING:
+    import onnx
+
+LOG = logging.getLogger("vflc_runtime.kernels")
+
+
+def warning() -> Warned | None:
+    """What users are told where the extension is missing and they did not say so themselves."""
+    why = vflc_kernels.missing()
+    if not why or vflc_kernels.why_not() != why:
+        return None
+    message = f"training takes longer than it could, as kernels are missing: {why}"
+    return Warned("VFL0775", message, "install g++ or clang, and vflc anew; or set VFLC_KERNELS=off")
+
+
+def state() -> str:
+    """Whether our operators are `used`, or why not."""
+    return vflc_kernels.why_not() or "used"
+
+
+def with_kernels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str | None]:
+    """A model that does the same, and the library that it needs, if it needs one."""
+    library = vflc_kernels.library()
+    if library is None:
+        return model, None
+    import onnx
+    from vflc_kernels.replace import replace
+
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    replaced = replace(changed)
+    if not replaced:
+        return model, None
+    for text in replaced:
+        LOG.debug("%s of outputs %s", text, ", ".join(each.name for each in model.graph.output))
+    return changed, library
+
+
+def refuse_own_operators(model: onnx.ModelProto, path: Path) -> None:
+    """No file has operators of ours: they are for what replaces patterns alone.
+
+    Raises:
+        Failure: VFL0613.
+    """
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    if any(node.domain == vflc_kernels.DOMAIN for node in _all(nodes)):
+        raise damaged(f"{path} has operators of `{vflc_kernels.DOMAIN}`, which are none of a bundle's")
+
+
+def _all(nodes: list[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes, and those of their branches and loops."""
+    waiting = [*nodes]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for attribute in node.attribute:
+            waiting += attribute.g.node
+            waiting += (inner for graph in attribute.graphs for inner in graph.node)

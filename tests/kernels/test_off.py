@@ -1,0 +1,98 @@
+"""Training with our operators and without: the same numbers to rounding."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import vflc_kernels
+from vflc_runtime.data.batches import Order, gather
+from vflc_runtime.engines import kernels
+from vflc_runtime.engines.onnx_session import own_session, self_contained
+from vflc_runtime.errors import Failure
+from vflc_runtime.run.session import Session
+
+from vflc.driver import compile_spec
+
+SPEC = Path(__file__).parents[2] / "specs" / "deepfm" / "deepfm.vfl"
+ROWS, BATCH = 600, 200
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("deepfm")
+    compile_spec(SPEC).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    sizes = {
+        "alice.UserID": 6041,
+        "alice.Gender": 2,
+        "alice.Age": 7,
+        "alice.Occupation": 21,
+        "bob.MovieID": 3953,
+    }
+    found: dict[str, Any] = {
+        name: rng.integers(0, size, ROWS).astype(np.int32) for name, size in sizes.items()
+    }
+    found["bob.Genres"] = rng.integers(-1, 18, (ROWS, 3)).astype(np.int32)
+    found["bob.liked"] = rng.integers(0, 2, (ROWS, 1)).astype(np.float32)
+    return found
+
+
+def trained(bundle: Path, inputs: dict[str, Any], threads: int) -> dict[str, Any]:
+    session = Session(bundle, programs=("train",), threads=threads)
+    for rows in Order(ROWS, 0, 0.0, BATCH).batches(0):
+        session.step(gather(inputs, rows), len(rows))
+    return session.weights()
+
+
+@pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
+def test_with_and_without(bundle: Path, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with_them = [trained(bundle, inputs, threads) for threads in (1, 2, 4)]
+    monkeypatch.setenv("VFLC_KERNELS", "off")
+    without = trained(bundle, inputs, 2)
+    for name, weight in without.items():
+        for threads in with_them[1:]:
+            np.testing.assert_allclose(threads[name], with_them[0][name], atol=1e-6)
+        np.testing.assert_allclose(with_them[0][name], weight, atol=1e-5)
+
+
+def test_no_file_has_our_operators(tmp_path: Path) -> None:
+    info = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n"]) for name in "xy"]
+    node = onnx.helper.make_node("Fused", ["x"], ["y"], domain=vflc_kernels.DOMAIN, program=[0] * 5)
+    inner = onnx.helper.make_graph([node], "inner", [], [info[1]])
+    branch = onnx.helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
+    for nodes in ([node], [branch]):
+        model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", info[:1], info[1:]))
+        with pytest.raises(Failure, match=r"has operators of `vflc.kernels`"):
+            self_contained(model.SerializeToString(), tmp_path / "forward.onnx")
+
+
+def test_what_was_replaced_is_logged(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = onnx.load(bundle / "bob" / "update_adam.onnx")
+    with caplog.at_level("DEBUG", "vflc_runtime.kernels"):
+        own_session(model, 1, "float32")
+    if not vflc_kernels.why_not():
+        (line,) = caplog.messages
+        assert line.startswith("Fused: ") and line.endswith(" of outputs new.weight, new.m, new.v")
+
+
+@pytest.fixture
+def missing(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(vflc_kernels, "missing", lambda: "of some reason")
+    yield "of some reason"
+
+
+def test_users_are_told_what_is_missing(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = kernels.warning()
+    assert told is not None and told.code == "VFL0775" and missing in told.message
+    assert kernels.state() == missing
+    assert vflc_kernels.identity() == "no kernels"
+    monkeypatch.setenv("VFLC_KERNELS", "off")
+    assert kernels.warning() is None
