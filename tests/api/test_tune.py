@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from vflc.api.search import Search
 from vflc.api.tune import TrialResult, Tuning
 from vflc.diagnostics import Refused
 
-pytest.importorskip("optuna")
+pytestmark = pytest.mark.skipif(find_spec("optuna") is None, reason="optuna is not installed")
 
 SPEC = """
 party p { key id  feature x{1..3}: float  label t: float }

@@ -50,7 +50,7 @@ SOURCES = {"csv": as_csv, "parquet": as_parquet, "json": as_json, "query": as_qu
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(NAMES, min_size=2, max_size=5, unique_by=lambda n: unicodedata.normalize("NFC", n).lower()))
 @example(["PT08.S1(CO)", 'a "b', "a,b;c", "it's", " x ", "1st", "é", "select"])
 @example(["a\nb", "c/d~e", "$.f", "[g]", "{", "h:"])

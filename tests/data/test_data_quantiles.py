@@ -26,7 +26,7 @@ def read(values, n=4, edges=None, **more):
     return Dataset.load(described, {"p": table}, **more)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(NUMBERS, st.integers(2, 9), st.randoms(use_true_random=False))
 @example([5.0] * 7, 3, None)
 @example([0.0] * 9 + [1.0], 4, None)

@@ -59,7 +59,7 @@ VECTORS = st.lists(st.one_of(st.none(), st.lists(FLOATS, min_size=3, max_size=3)
 
 
 @pytest.mark.parametrize("kind", ["arrow", "parquet", "json", "text", "query"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VECTORS.filter(lambda rows: any(rows)))
 def test_every_source_gives_the_same_vectors(tmp_path, kind, rows):
     write = {**SOURCES, "json": as_json, "text": as_text, "query": as_query, "parquet": as_parquet}[kind]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from difflib import SequenceMatcher
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def model_of(text: str) -> Lowered:
     return Prune()(lowered, collector)
 
 
+@cache
 def both(name: str) -> tuple[Lowered, Lowered]:
     """The model before and after all rewrites, whatever they save."""
     before = model_of(one_table(MODELS[name], ids=0, numbers=2))
