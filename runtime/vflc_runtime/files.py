@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -43,6 +44,16 @@ def _number(error: Exception) -> int | None:
         return error.errno
     found = re.search(r"(?:errno|os error) (\d+)", str(error))  # Arrow and safetensors put it into the text
     return int(found[1]) if found else None
+
+
+def read_json(file: Path, shape: Any = Any) -> Any:
+    """What a JSON file holds; OSError where there is none, ValueError where it is nothing of that `shape`."""
+    try:
+        found = json.loads(file.read_bytes())
+        msgspec.convert(found, shape)
+    except (RecursionError, msgspec.MsgspecError) as error:
+        raise ValueError(f"{file} does not hold what it should: {error}") from None
+    return found
 
 
 def sync(path: Path) -> None:
@@ -119,8 +130,9 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()
             metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-            return {name: file.get_tensor(name) for name in names}, metadata
-    except (OSError, SafetensorError, ValueError) as error:
+            words = msgspec.convert(metadata, dict[str, str])
+            return {name: file.get_tensor(name) for name in names}, words
+    except (OSError, SafetensorError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise Failure("VFL0621", f"{path} cannot be read: {error}") from None
 
 

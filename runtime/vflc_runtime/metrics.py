@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
+from msgspec import Meta
 from vflc_common.arrays import Array
 from vflc_common.grouping import grouped
 from vflc_common.measure import (
@@ -219,6 +220,14 @@ class MetricCollector:
         self._kept = [kept] if kept else []
 
 
+class MeterSums(TypedDict):
+    """What a `Meter` goes on from, besides tensors."""
+
+    rows: Annotated[int, Meta(ge=1)]
+    parts: dict[str, float]
+    losses: dict[str, float]
+
+
 class Meter:
     """Losses and metrics over an epoch or a data set, of the places that are here.
 
@@ -281,7 +290,7 @@ class Meter:
                 found[name if len(self.collectors) == 1 else f"{prediction}.{name}"] = value
         return found
 
-    def sums(self) -> dict[str, Any]:
+    def sums(self) -> MeterSums:
         """What `restore` needs besides `tensors`, as JSON."""
         return {"rows": self.rows, "parts": dict(self.parts), "losses": dict(self.losses)}
 
@@ -293,8 +302,13 @@ class Meter:
                 found.setdefault(place, {})[f"{name}/{part}"] = tensor
         return found
 
-    def restore(self, sums: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Array]]) -> None:
-        """Goes on from what `sums` and `tensors` gave, [rows, …] each, in the middle of an epoch."""
+    def restore(self, sums: MeterSums, tensors: Mapping[str, Mapping[str, Array]]) -> None:
+        """Goes on from what `sums` and `tensors` gave, [rows, …] each, in the middle of an epoch.
+
+        ValueError where they are of other places.
+        """
+        if sums["parts"].keys() != self.parts.keys():
+            raise ValueError("sums of other places")
         self.rows, self.parts, self.losses = sums["rows"], dict(sums["parts"]), dict(sums["losses"])
         for (place, name), collector in self.collectors.items():
             saved = tensors.get(place, {})

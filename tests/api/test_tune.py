@@ -80,6 +80,10 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     with pytest.raises(Failure, match="search differ") as failed:
         Tuning(spec, SEARCH[:1], part.out, OPTIONS).run(5, tables, resume=True)
     assert failed.value.code == "VFL0750"
+    changed = {"p": tables["p"].set_column(1, "x1", pa.array(np.zeros(128)))}
+    with pytest.raises(Failure, match="other rows") as failed:
+        Tuning(spec, SEARCH, part.out, OPTIONS).run(5, changed, resume=True)
+    assert failed.value.code == "VFL0626"
     kept = json.loads((part.out / "trials.json").read_text())
     first = kept[0]
     settings = first["settings"]
@@ -88,7 +92,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     for tried in ({"batch": "16"}, {"RATE": "nan"}, {"RATE": "-1"}, {"RATE": "x"}):
         damaged = [first | {"settings": settings | tried}]
         _damaged(spec, part.out, tables, "trials.json", json.dumps(damaged))
-    for nothing in ("{}", "[null]", '[{"number": 1}]'):
+    for nothing in ("{}", "[null]", '[{"number": 1}]', "[" * 100_000):
         _damaged(spec, part.out, tables, "trials.json", nothing)
     _damaged(spec, part.out, tables, "trials.json", "[{]")
     _damaged(spec, part.out, tables, "tune.json", "[]")

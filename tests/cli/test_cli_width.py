@@ -11,7 +11,7 @@ from snapshot import same_as
 from vflc_runtime import events
 
 from vflc.cli.progress import Screen
-from vflc.cli.tables import audited
+from vflc.cli.tables import audited, numbers
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 METRICS = ("loss", "auc", "accuracy", "precision", "recall", "calibration")
@@ -71,3 +71,8 @@ def test_audits() -> None:
         assert max(map(len, shown.splitlines())) <= width
         assert set(shown.split()) >= {long, "a.deep.gradient", "0.988", "1.000", "0.500", "told", "auc"}
     same_as(SNAPSHOTS / "audited.txt", audited(scores, 80))
+
+
+def test_measures_beside_each_other_are_written_alike() -> None:
+    assert numbers([0.25, 0.0, 1e-4, -3e-9, None]) == ["0.2500", "0.0000", "0.0001", "0.0000", "-"]
+    assert numbers([2e-4, 1.5e-5]) == ["2.000e-04", "1.500e-05"] and numbers([]) == []

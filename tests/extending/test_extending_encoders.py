@@ -288,8 +288,10 @@ ALONE = "is not a function that stands by itself"
 PYTHON = {
     "a module": ("def use(v, s):\n    return os.getpid()\n", "it uses the module os as os"),
     "another's name": ("import math as re\ndef use(v, s):\n    return re.pi\n", "the module math as re"),
-    "a name of encode.py": ("def encode(v, s):\n    return 0\nuse = encode\n", "another 'encode' is there"),
-    "a name of another step": ("def lower(v, s):\n    return 0\nuse = lower\n", "another 'lower' is there"),
+    "a name of encode.py as a variable": (
+        "ABSENT = 1\ndef use(v, s):\n    return ABSENT + sum((lambda ABSENT: ABSENT)(x) for x in [1])\n",
+        "another 'ABSENT' is there already",
+    ),
     "what is no constant": ("K = [3]\ndef use(value, step):\n    return K[0]\n", "it uses K, a list"),
     "what is around it": (
         "def around(k):\n    def use(value, step):\n        return k\n    return use\nuse = around(3)\n",
@@ -313,19 +315,20 @@ def test_what_cannot_be_written_out(how: str, encoder: Install) -> None:
 def test_what_is_written_out_stands_alone(encoder: Install, tmp_path: Path) -> None:
     """Constants, patterns, functions that call one another, and functions within."""
     encoder(
-        "WORD, BASE = re.compile('[A-Z]+', re.IGNORECASE), (3, 'é')\n"
-        "def again(value, n):\n    return value if n == 0 else again(value + BASE[0], n - 1)\n"
-        "def use(value, step):\n"
+        "WORD, NUMBER = re.compile('[A-Z]+', re.IGNORECASE), (3, 'é')\n"  # encode.py has a NUMBER, too
+        "def typed(value, n):\n    'é'; return value if n == 0 else typed(value + NUMBER[0], n - 1)\n"
+        "again = typed\n"
+        "def lower(value, step):\n"
         "    inner = lambda: len([c for c in value if WORD.match(c)])\n"
-        "    return again(inner(), len(BASE))\n"
-        "ENCODER = made(python=Python(use))"
+        "    return again(inner(), len(NUMBER))\n"
+        "ENCODER = made(python=Python(lower))"
     )
     text = source(["odd"])
     assert "vflc_common" not in text
     (tmp_path / "encode.py").write_text(text, "utf-8")
-    code = "import encode; print(encode.STEPS['odd'][1]('a1B', {}))"
+    code = "import encode; print(encode.STEPS['odd'][1]('a1B', {}), encode.STEPS['lower'][1]('A', {}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout == "8\n", done.stderr
+    assert done.stdout == "8 a\n", done.stderr
 
 
 def test_made_up_tables_have_what_an_encoder_asks_for(encoder: Install) -> None:

@@ -182,8 +182,55 @@ def test_files_with_checksums_that_fit_are_read_with_care_too(
         assert caught.value.code == "VFL0621", text
 
 
+PLACES: dict[str, list[tuple[Any, ...]]] = {
+    "run.json": [
+        *((name, ...) for name in ("model", "batch", "seed", "validation", "fold", "shuffle", "steps")),
+        ("batch", None), ("batch", 0), ("batch", 1.5), ("seed", -1), ("validation", "x"), ("fold", 9),
+        ("epochs", {}), ("checkpoint_steps", 0), ("places", 3), ("places", [3]), ("ledger", {}),
+        ("before", [{}]), ("folds", []), ("checkpoint_steps", ...),
+        ("before", [{"learned": [], "told": {}, "used": {"a": {"a.x": [None, {"args": [3]}, [], None]}}}]),
+    ],
+    "checkpoint.json": [
+        *(("meter", name, ...) for name in ("rows", "parts", "losses")),
+        ("meter", "rows", 0), ("meter", "parts", []), ("meter", "parts", {}), ("meter", "parts", "bob", "x"),
+        ("meter", "losses", "loss.bce", None), ("best", {}), ("best", {"epoch": 7}), ("epoch", -1),
+        ("position", -3), ("unit", "round"), ("unit", "year"), ("sent", {"a.v": "x"}),
+        ("history", [{}]), ("history", 0, "train", ...), ("history", 0, "validation", {"loss": "x"}),
+        ("protections", {"bob": {"g": {"steps": None}}}),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_edits_within_files_whose_checksums_fit(
+    made: Path, data: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    """In the middle of an epoch, with one epoch behind it."""
+    train(made / "b", data, tmp_path / "whole", TrainOptions(epochs=2, steps=6, batch=50))
+    for *at, last, value in PLACES[name]:
+        run = Path(shutil.copytree(tmp_path / "whole", tmp_path / "run"))
+        folder = newest(run) if name == "checkpoint.json" else run
+        whole = inner = json.loads((folder / name).read_text())
+        for step in at:
+            inner = inner[step]
+        if value is ...:
+            del inner[last]
+        else:
+            inner[last] = value
+        (folder / name).unlink()
+        (folder / name).write_text(json.dumps(whole))
+        sums = files.read_sums(folder) | files.checksums(folder, [name])
+        (folder / files.SUMS).write_bytes(files.sums_content(sums))
+        with pytest.raises(Failure) as caught:
+            train(None, data, run, TrainOptions(resume=True, epochs=3))
+            pytest.fail(f"{at} {last} {value}")
+        assert caught.value.code == "VFL0621", (at, last, value)
+        shutil.rmtree(run)
+
+
 @pytest.mark.parametrize(
-    "text", ["[1", "[]", "3", '{"saved": 3}', '{"validation": [1]}', '{"validation": {"loss": "x"}}']
+    "text",
+    ["[1", "[" * 100_000, "[]", "3", '{"saved": 3}', '{"validation": [1]}', '{"validation": {"loss": "x"}}'],
 )
 def test_results_that_are_none(run: Path, text: str) -> None:
     (run / "metrics.json").write_text(text)

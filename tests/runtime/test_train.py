@@ -209,7 +209,7 @@ def test_resuming_with_other_data_or_bundle(run: Path, data: dict[str, Any], tmp
     other = handmade.write_bundle(tmp_path / "other")
     with pytest.raises(Failure, match="another spec"):
         train(other, data, run, TrainOptions(resume=True))
-    with pytest.raises(Failure, match="is not a run"):
+    with pytest.raises(Failure, match=r"there is no run in .*nothing to continue"):
         train(other, data, tmp_path / "nothing", TrainOptions(resume=True))
 
 

@@ -70,6 +70,14 @@ def test_what_is_shown(name: str, scale: float, capsys: pytest.CaptureFixture[st
     same_as(SNAPSHOTS / f"{name}.txt", capsys.readouterr().out)
 
 
+def test_why_a_weight_is_idle() -> None:
+    attention, dense, kernel = "m.multi_head_attention.key.bias", "b.dense.bias", "b.dense.kernel"
+    norm = "a `dense` before `batch_norm` needs no bias: `bias = false`"
+    assert list(command._why_idle([dense])) == [norm] and not list(command._why_idle([kernel]))
+    assert [("keys" in hint) for hint in command._why_idle([attention])] == [True]
+    assert [*command._why_idle([attention, dense])][1] == norm
+
+
 @pytest.mark.parametrize(("share", "within"), [(9e-5, True), (2e-4, False)])
 def test_the_gradient_of_a_weight_that_is_held_counts(share: float, within: bool) -> None:
     made = Verification([], [], 0, {"a.bias": share})

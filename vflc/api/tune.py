@@ -13,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,15 @@ from msgspec import Struct, to_builtins
 from vflc_common.metrics import smaller_is_better
 from vflc_common.words import DEFAULT_BACKEND
 from vflc_runtime import files
+from vflc_runtime.bundle.folder import open_any
 from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.finite import NotFinite
-from vflc_runtime.run.settings import TrainOptions
+from vflc_runtime.run.settings import TrainOptions, new_settings
 from vflc_runtime.run.train import train
+from vflc_runtime.run.work import work_of
 
 from vflc import driver
 from vflc.api.search import Search
@@ -97,11 +101,12 @@ class Tuning:
 
         Raises:
             Failure: VFL0503, Optuna is not installed; VFL0624, the folder holds something; VFL0750, another
-                search is in it, or no rows are kept for validation; those of training.
+                search is in it, or no rows are kept for validation; VFL0626, it was of other rows; those of
+                training.
             Refused: the spec has mistakes, with what is tried or without.
         """
         _check_optuna()
-        self._open(resume)
+        self._open(resume, sources)
         for result in self.trials:
             told(result)
         while len(self.trials) < trials:
@@ -116,7 +121,7 @@ class Tuning:
         defined = [each for each in self.trials if each.value is not None]
         return max(defined, key=goodness, default=None)
 
-    def _open(self, resume: bool) -> None:
+    def _open(self, resume: bool, sources: Mapping[str, TableSource]) -> None:
         about = {
             "spec": hashlib.sha256(self.spec.read_bytes()).hexdigest() if self.spec.is_file() else None,
             "search": to_builtins(self.search),
@@ -132,28 +137,27 @@ class Tuning:
                 raise Failure(
                     "VFL0624", f"{self.out} already exists and is no search", "choose another folder"
                 )
-            driver.compile_spec(
-                self.spec, overrides=self.overrides | self._chosen(1)
-            )  # or leave nothing behind
+            rows = self._rows(sources)  # a spec or tables with mistakes leave nothing behind
             files.make_folder(self.out)
-            files.write_json(there, about)
+            files.write_json(there, {**about, "rows": rows})
             return
         if not resume:
             help = "continue it (--resume), or choose another folder"
             raise Failure("VFL0624", f"{self.out} already holds a search", help)
         try:
-            known = msgspec.json.decode(there.read_bytes(), type=dict[str, Any])
+            known = files.read_json(there, dict[str, Any])
             trials = self.out / TRIALS
-            found = trials.read_bytes() if trials.exists() else b"[]"
-            self.trials = msgspec.json.decode(found, type=list[TrialResult])
-        except (OSError, msgspec.DecodeError):
+            found = files.read_json(trials, list[TrialResult]) if trials.exists() else []
+        except (OSError, ValueError):
             raise Failure("VFL0621", f"{self.out} does not hold a search that can be read") from None
-        if known != json.loads(json.dumps(about)):
-            changed = ", ".join(
-                name for name in about if known.get(name) != json.loads(json.dumps(about[name]))
-            )
+        same = json.loads(json.dumps(about))
+        if changed := ", ".join(name for name in same if known.get(name) != same[name]):
             why = f"{self.out} holds a search of another kind: {changed} differ"
             raise Failure("VFL0750", why, "continue it with the spec and options it was started with")
+        if known.get("rows") != self._rows(sources):
+            why = f"{self.out} holds a search with other rows"
+            raise Failure("VFL0626", why, "continue it with the data it was started with")
+        self.trials = msgspec.convert(found, list[TrialResult])
         for number, each in enumerate(self.trials, 1):
             if each.number != number or not self._may_be(each):
                 why = f"{trials} has a trial {each.number} that this search cannot have made"
@@ -168,20 +172,14 @@ class Tuning:
     def _next(self, sources: Mapping[str, TableSource], listen: Listener) -> TrialResult:
         number = len(self.trials) + 1
         tried = self._chosen(number)
-        engine = find_engine(self.options.engine).reads
-        backends = tuple(dict.fromkeys((DEFAULT_BACKEND, engine)))
-        bundle = driver.compile_spec(self.spec, overrides=self.overrides | tried, backends=backends)
         run = self.out / "trial"
         shutil.rmtree(run, ignore_errors=True)
-        shutil.rmtree(self.out / "bundle", ignore_errors=True)
-        bundle.write(self.out / "bundle")
         try:
-            options = replace(self.options, overwrite=True)
-            metrics = train(self.out / "bundle", sources, run, options, listen).metrics
+            with self._compiled(tried) as bundle:
+                options = replace(self.options, overwrite=True)
+                metrics = train(bundle, sources, run, options, listen).metrics
         except NotFinite:
             return TrialResult(number, tried, None, None, None, {}, 0.0)
-        finally:
-            shutil.rmtree(self.out / "bundle", ignore_errors=True)
         if not metrics["validation"]:
             why = "no rows are kept for validation, so that nothing says which settings are better"
             raise Failure("VFL0750", why, "give --validation 0.2, or `validation` in the spec")
@@ -192,6 +190,23 @@ class Tuning:
         )  # fmt: skip
         self._keep(run, result)
         return result
+
+    @contextmanager
+    def _compiled(self, tried: Mapping[str, str]) -> Iterator[Path]:
+        """The folder of the bundle for a trial, as long as needed."""
+        backends = tuple(dict.fromkeys((DEFAULT_BACKEND, find_engine(self.options.engine).reads)))
+        bundle = driver.compile_spec(self.spec, overrides={**self.overrides, **tried}, backends=backends)
+        with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+            bundle.write(Path(folder) / "bundle")
+            yield Path(folder) / "bundle"
+
+    def _rows(self, sources: Mapping[str, TableSource]) -> dict[str, str]:
+        """By what a search that goes on knows its rows again: as the first trial has them."""
+        with self._compiled(self._chosen(1)) as bundle:
+            work = work_of(open_any(bundle, engine=self.options.engine), self.options)
+            settings = new_settings(work.bundle, self.options)
+            work.load(sources, settings, None, silent)
+            return work.marks(settings)
 
     def _keep(self, run: Path, result: TrialResult) -> None:
         """The run of the best trial stays; others leave their results alone."""

@@ -58,7 +58,7 @@ def shown(found: Mapping[str, Any], metric: str | None) -> Iterator[str]:
     from vflc_runtime.run.importance import ranked
 
     from vflc.cli.columns import aligned
-    from vflc.cli.tables import columns, number
+    from vflc.cli.tables import columns, number, numbers
 
     metric = metric or found["metric"]
     if metric not in found["results"]:
@@ -69,10 +69,9 @@ def shown(found: Mapping[str, Any], metric: str | None) -> Iterator[str]:
     _, rows = ranked(found, metric)
     for title, kind in (("feature", False), ("party", True)):
         own = [row for row in rows if (row[1] is None) == kind]
-        cells = [
-            (party if feature is None else f"{party}.{feature}", number(mean), f"± {number(spread)}")
-            for party, feature, mean, spread in own
-        ]
+        names = [party if feature is None else f"{party}.{feature}" for party, feature, *_ in own]
+        measured = numbers([value for *_, mean, spread in own for value in (mean, spread)])
+        cells = [(n, m, f"± {s}") for n, m, s in zip(names, measured[::2], measured[1::2], strict=True)]
         yield ""
         yield from aligned([(title, "worse by", f"in {found['repeats']} repeats"), *cells], columns(), (1, 2))
     yield f"\nof {found['model']}" if "model" in found else ""

@@ -187,6 +187,18 @@ def refit(command: Any) -> Any:
     )(command)
 
 
+def run_length(command: Any) -> Any:
+    """The options `--epochs`, `--batch`, `--seed` and `--steps`, which commands that train have alike."""
+    for name, least, help in (
+        ("steps", 1, "Stop after this many steps in total."),
+        ("seed", 0, "Seed of weights, row order and dropout."),
+        ("batch", 1, "Rows per step."),
+        ("epochs", 1, "Epochs in total, including those before --resume."),
+    ):
+        command = click.option(f"--{name}", type=click.IntRange(least), help=help)(command)
+    return command
+
+
 def threads(command: Any) -> Any:
     """The option `--threads`."""
     return click.option(

@@ -17,6 +17,7 @@ from vflc.cli.options import (
     print_json,
     refit,
     refuse,
+    run_length,
     threads,
     validation,
     watched,
@@ -66,10 +67,7 @@ if TYPE_CHECKING:
 )
 @force
 @engine
-@click.option("--epochs", type=click.IntRange(1), help="Epochs in total, including those before --resume.")
-@click.option("--batch", type=click.IntRange(1), help="Rows per step.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of weights, row order and dropout.")
-@click.option("--steps", type=click.IntRange(1), help="Stop after this many steps in total.")
+@run_length
 @validation
 @folds
 @click.option(

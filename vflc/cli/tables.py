@@ -216,3 +216,11 @@ def number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or not value else f"{value:.3e}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def numbers(values: Sequence[float | None]) -> list[str]:
+    """Measures that are compared with each other: all as `number` writes the largest."""
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    if "e" in number(largest):
+        return ["-" if value is None else f"{value:.3e}" for value in values]
+    return ["-" if value is None else f"{round(value, 4) + 0.0:.4f}" for value in values]  # no -0.0000

@@ -25,6 +25,7 @@ from vflc.cli.options import (
     reads,
     record,
     refit,
+    run_length,
     runs,
     threads,
     validation,
@@ -48,10 +49,7 @@ if TYPE_CHECKING:
     "--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; default: runs/MODEL."
 )
 @engine
-@click.option("--epochs", type=click.IntRange(1), help="Epochs in total, including those before --resume.")
-@click.option("--batch", type=click.IntRange(1), help="Rows per step.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of weights, row order and dropout.")
-@click.option("--steps", type=click.IntRange(1), help="Stop after this many steps in total.")
+@run_length
 @validation
 @validation_data
 @folds

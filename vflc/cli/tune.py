@@ -15,6 +15,7 @@ from vflc.cli.options import (
     json_output,
     overrides,
     print_json,
+    run_length,
     threads,
     validation,
     validation_data,
@@ -40,10 +41,7 @@ if TYPE_CHECKING:
     "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: runs/SPEC-tune."
 )
 @engine
-@click.option("--epochs", type=click.IntRange(1), help="Epochs of each run.")
-@click.option("--batch", type=click.IntRange(1), help="Rows per step.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of the search and of each run.")
-@click.option("--steps", type=click.IntRange(1), help="Stop each run after this many steps.")
+@run_length
 @validation
 @validation_data
 @click.option("--resume", is_flag=True, help="Continue the search in --out.")
@@ -64,7 +62,7 @@ def command(
     """Train SPEC with other settings, and print which are best.
 
     The metric is the one that the spec monitors, on validation rows. Optuna chooses what to try, from what
-    other trials reached.
+    other trials reached, and from --seed. Options of training are those of each run.
     """
     from vflc_runtime.run.settings import TrainOptions
 

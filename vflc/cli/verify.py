@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -206,6 +206,16 @@ def _show(found: Mapping[str, Any]) -> None:
     click.echo(f"\n{verdict}: {what}, seed {found['seed']}")
 
 
+def _why_idle(idle: Iterable[str]) -> Iterator[str]:
+    """Why the objective does not depend on biases, as far as their names tell."""
+    biases = [name for name in idle if name.endswith(".bias")]
+    keys = [name for name in biases if name.endswith(".key.bias")]
+    if keys:
+        yield "the bias of an attention's keys changes no share: it cancels in the softmax"
+    if len(biases) > len(keys):
+        yield "a `dense` before `batch_norm` needs no bias: `bias = false`"
+
+
 def _moved_by_rounding(idle: Mapping[str, float], limit: float) -> str:
     """What became of weights that the objective does not depend on."""
     from vflc.emit.manifest.diagram import some
@@ -215,6 +225,6 @@ def _moved_by_rounding(idle: Mapping[str, float], limit: float) -> str:
         some(list(idle)),
         f"gradients 0 in float64, here at most {max(idle.values()):.1e} of the largest, limit {limit:.0e}",
         *(f"beyond the limit: {name}" for name, share in idle.items() if share > limit),
-        "a `dense` before `batch_norm` needs no bias: `bias = false`",
+        *_why_idle(idle),
     ]
     return "\n  ".join(lines)

@@ -8,7 +8,8 @@ import inspect
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -22,7 +23,7 @@ NAME = "encode.py"
 MODULES = {"math": math, "re": re, "unicodedata": unicodedata}
 """What encode.py imports, so that an encoder may use it."""
 PLAIN = (bool, int, float, str, bytes, type(None))
-_PLACE = "STEPS: Steps = {}\n"
+_PLACE = "STEPS: EncodeSteps = {}\n"
 
 
 def steps(names: Iterable[str]) -> dict[str, tuple[str, Callable[[Any, encode.EncodeStep], Any]]]:
@@ -39,17 +40,15 @@ def source(names: Iterable[str]) -> str:
     """
     base = Path(encode.__file__).read_text(encoding="utf-8")
     taken = {name for node in ast.parse(base).body for name in _bound(node)}
-    written: dict[str, str] = {}
-    lines = []
+    script, lines = _Script(taken), []
     for name, (takes, function) in steps(sorted({*ENCODERS.ours, *names})).items():
         try:
-            _write(function, written, taken)
+            own = script.function(function)
         except (OSError, TypeError, _NotAlone) as why:
             raise _refused(name, str(why)) from None
-        lines.append(f"    {name!r}: ({takes!r}, {function.__name__}),\n")
-    parts = "".join(written.values())
+        lines.append(f"    {name!r}: ({takes!r}, {own}),\n")
     made = f"{_PLACE.removesuffix('}' + chr(10))}\n{''.join(lines)}}}\n"
-    return base.replace(_PLACE, "").replace("# --- columns", f"{parts}\n\n{made}\n\n# --- columns", 1)
+    return base.replace(_PLACE, "").replace("# --- columns", f"{script.text}\n\n{made}\n\n# --- columns", 1)
 
 
 class _NotAlone(Exception):
@@ -66,31 +65,67 @@ def _refused(name: str, why: str) -> Failure:
     )
 
 
-def _write(function: Callable[..., Any], written: dict[str, str], taken: set[str]) -> None:
-    """Adds a function, after all that it uses."""
-    if not inspect.isfunction(function) or not function.__name__.isidentifier() or function.__closure__:
-        raise _NotAlone(f"{function!r:.60} is not a function that stands by itself in its module")
-    text = inspect.getsource(function)
-    if written.get(function.__name__) == text:
-        return
-    for name in dict.fromkeys(_globals(function.__code__)):
-        if name not in function.__globals__:
-            continue  # Python's own
-        value = function.__globals__[name]
-        if isinstance(value, ModuleType):
-            if MODULES.get(name) is not value:
-                raise _NotAlone(f"it uses the module {value.__name__} as {name}")
-        elif inspect.isfunction(value):
-            if value is not function:
-                _write(value, written, taken)
-        else:
-            _add(name, f"{name} = {_constant(name, value)}\n", written, taken)
-    _add(function.__name__, f"\n\n{text}", written, taken)
+class _Script:
+    """What encoders use, each under a name of its own: those of two packages may be called alike."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.text = ""
+        self._taken = {*taken}
+        self._names: dict[object, str] = {}
+
+    def function(self, function: Callable[..., Any]) -> str:
+        """Adds a function, after all that it uses; what it is called."""
+        if not inspect.isfunction(function) or not function.__name__.isidentifier() or function.__closure__:
+            raise _NotAlone(f"{function!r:.60} is not a function that stands by itself in its module")
+        if function not in self._names:
+            self._names[function] = self._free(function.__name__)
+            names = {function.__name__: self._names[function]}
+            for name in dict.fromkeys(_globals(function.__code__)):
+                if name not in function.__globals__:
+                    continue  # Python's own
+                value = function.__globals__[name]
+                if isinstance(value, ModuleType):
+                    if MODULES.get(name) is not value:
+                        raise _NotAlone(f"it uses the module {value.__name__} as {name}")
+                elif inspect.isfunction(value):
+                    names[name] = self.function(value)
+                else:
+                    names[name] = self._constant(name, value)
+            self.text += f"\n\n{_renamed(function, names)}"
+        return self._names[function]
+
+    def _constant(self, name: str, value: Any) -> str:
+        text = _constant(name, value)
+        if (name, text) not in self._names:
+            own = self._names[name, text] = self._free(name)
+            self.text += f"{own} = {text}\n"
+        return self._names[name, text]
+
+    def _free(self, name: str) -> str:
+        """The name itself, or with a number after it where it stands for something else."""
+        own = next(each for n in count(1) if (each := name if n == 1 else f"{name}_{n}") not in self._taken)
+        self._taken.add(own)
+        return own
 
 
-def _add(name: str, text: str, written: dict[str, str], taken: set[str]) -> None:
-    if name in taken or written.setdefault(name, text) != text:
-        raise _NotAlone(f"another {name!r} is there already")
+def _renamed(function: Callable[..., Any], names: Mapping[str, str]) -> str:
+    """The text of a function with other names for what it reads in its module."""
+    text, changed = inspect.getsource(function), {name: own for name, own in names.items() if name != own}
+    if not changed:
+        return text
+    for name in changed.keys() & {*_locals(function.__code__)}:
+        raise _NotAlone(f"another {name!r} is there already, and it has a variable of that name, too")
+    tree = ast.parse(text)
+    at = [
+        (n.lineno, n.col_offset, n.id) for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in changed
+    ]
+    lines = [line.encode() for line in text.splitlines(keepends=True)]
+    if function.__name__ in changed:
+        at.append((tree.body[0].lineno, len("def "), function.__name__))
+    for line, column, name in sorted(at, reverse=True):
+        whole = lines[line - 1]
+        lines[line - 1] = whole[:column] + changed[name].encode() + whole[column + len(name.encode()) :]
+    return b"".join(lines).decode()
 
 
 def _constant(name: str, value: Any) -> str:
@@ -110,6 +145,14 @@ def _globals(code: CodeType) -> Iterator[str]:
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             yield from _globals(inner)
+
+
+def _locals(code: CodeType) -> Iterator[str]:
+    """Names of variables of a function, and of those inside it."""
+    yield from (*code.co_varnames, *code.co_cellvars)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _locals(inner)
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:

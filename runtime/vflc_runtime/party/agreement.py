@@ -76,6 +76,8 @@ _HELP = {
     "digest": "compile the same spec with the same version at both, and compare manifest.md",
     "keras": "a party runs the Keras files, so all compile them: `vflc compile SPEC --backend all`, with the "
     "same version of TensorFlow",
+    "fold": "give all parties the same folds; if one was interrupted between two of them, start all again "
+    "with --resume",
     "from": "give all parties --from: the same file, or each its own folder of the same run",
     "validation data": "give a table of rows to validate with at all parties that have a table, or at none",
     "version": "install the same version of vflc at both",

@@ -10,13 +10,12 @@ happened to it since, the checksums tell.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from numpy.typing import NDArray
@@ -24,6 +23,8 @@ from numpy.typing import NDArray
 from vflc_runtime import files
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import FellBack, Listener
+from vflc_runtime.metrics import MeterSums
+from vflc_runtime.run.shapes import BestEpoch, Natural, entries_fit
 
 Tensors = Mapping[str, NDArray[Any]]
 KEPT = 2
@@ -42,7 +43,7 @@ class RunProgress:
         rows: rows trained on so far.
         seconds: of the whole run so far.
         train_seconds: of that, spent in training steps.
-        meter: sums of the epoch at hand, as `Meter.sums` gives them.
+        meter: sums of the epoch at hand, as `Meter.sums` gives them; None at its beginning.
         history: one entry an epoch.
         best: the best value of the result that is watched, and its epoch.
         waited: epochs since then.
@@ -53,21 +54,21 @@ class RunProgress:
         unit: what an entry of the history is of: an "epoch", or a "round", which is one step.
     """
 
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
-    rows: int = 0
+    step: Natural = 0
+    epoch: Natural = 0
+    position: Natural = 0
+    rows: Natural = 0
     seconds: float = 0.0
     train_seconds: float = 0.0
-    meter: dict[str, Any] = field(default_factory=dict)
+    meter: MeterSums | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] | None = None
-    waited: int = 0
-    sent: dict[str, int] = field(default_factory=dict)
+    best: BestEpoch | None = None
+    waited: Natural = 0
+    sent: dict[str, Natural] = field(default_factory=dict)
     over: str | None = None
-    protections: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    protections: dict[str, dict[str, dict[str, Natural]]] = field(default_factory=dict)
     run: str = ""
-    unit: str = "epoch"
+    unit: Literal["epoch", "round"] = "epoch"
 
     @property
     def folder(self) -> str:
@@ -172,16 +173,28 @@ def in_words(saved: Mapping[str, Any]) -> str:
     """Which epoch or round a model is of, of what `RunProgress.saved` says of it."""
     if "round" in saved:
         return f"the model after round {saved['round']}"
-    return f"the model of epoch {saved['epoch']}, the {saved['why']}"
+    return f"the model of epoch {saved.get('epoch')}, the {saved.get('why')}"
 
 
 def read_progress(folder: Path) -> RunProgress:
     """How far the run was; VFL0621 where the file is of another version."""
     try:
-        progress = RunProgress(**json.loads((folder / _PROGRESS).read_bytes()))
-        return msgspec.convert(vars(progress), RunProgress)
+        found = RunProgress(**files.read_json(folder / _PROGRESS))
+        progress = msgspec.convert(vars(found) | {"meter": found.meter or None}, RunProgress)
     except (OSError, ValueError, TypeError, msgspec.MsgspecError):
-        raise Failure("VFL0621", f"{folder} cannot be read") from None
+        raise not_readable(folder) from None
+    known = {entry.get("epoch") for entry in progress.history}
+    if not entries_fit(progress.history, progress.unit) or (
+        progress.best and progress.best["epoch"] not in known
+    ):
+        raise not_readable(folder)
+    return progress
+
+
+def not_readable(folder: Path) -> Failure:
+    """VFL0621: what a checkpoint says is nothing that a run can go on from."""
+    help = "restore the run's folder from a copy, or train again"
+    return Failure("VFL0621", f"{folder} cannot be read", help)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

@@ -197,9 +197,10 @@ class EpochLoop(TrainingLoop):
                 self.listen(events.Undefined(progress.epoch, name, bool(len(self.order.held_out))))
             return None
         sign = -1.0 if smaller_is_better(name) else 1.0
-        better = best is None or sign * value > sign * best["value"]
+        before = None if best is None else best.get("value")
+        better = before is None or sign * value > sign * before
         if better:
-            progress.best = {"metric": name, "value": value}
+            progress.best = {"metric": name, "value": value, "epoch": progress.epoch}
         return better
 
     def _mark(self, better: bool | None) -> None:
@@ -210,7 +211,9 @@ class EpochLoop(TrainingLoop):
         if not better:
             progress.waited += 1
             return
-        progress.best = {**(progress.best or {}), "epoch": progress.epoch}
+        if progress.best is None:  # a place that is told no results
+            progress.best = {"epoch": progress.epoch}
+        progress.best["epoch"] = progress.epoch
         progress.waited = 0
         if self.keep_best:
             self.best_weights = self.session.weights_by_place()
@@ -239,7 +242,7 @@ class EpochLoop(TrainingLoop):
         """See `TrainingLoop`."""
         progress = self.progress
         progress.sent = self.session.sent()
-        progress.meter = self.meter.sums() if progress.position else {}
+        progress.meter = self.meter.sums() if progress.position else None
         meters = self.meter.tensors() if progress.position else {}
         tensors: CheckpointState = {}
         for place in self.session.engines:

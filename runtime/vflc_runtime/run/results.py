@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypedDict
 
-import msgspec
-
+from vflc_runtime import files
 from vflc_runtime.errors import Failure
 
 RunScores = dict[str, float | None]
@@ -35,11 +33,10 @@ def read_results(run: Path) -> dict[str, Any] | None:
     """
     file = run / "metrics.json"
     try:
-        found: dict[str, Any] = json.loads(file.read_bytes())
-        msgspec.convert(found, _Results)
+        found: dict[str, Any] = files.read_json(file, _Results)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, msgspec.MsgspecError):
+    except (OSError, ValueError):
         help = "restore the file from a copy, or remove it and resume the run"
         raise Failure("VFL0621", f"{file} does not hold what came of a run", help) from None
     return found

@@ -36,6 +36,7 @@ from vflc_runtime.run.checkpoints import (
     name_of,
     read_checkpoint,
 )
+from vflc_runtime.run.shapes import settings_fit
 
 __all__ = ["FORMAT", "KEPT", "Checkpoint", "RunFolder", "RunProgress", "Tensors"]
 
@@ -47,20 +48,20 @@ class RunFolder:
     """A run's folder that is there; `new_run.create` makes one."""
 
     def __init__(self, path: Path) -> None:
-        """Reads run.json; VFL0614 where it cannot be read."""
+        """Reads run.json; VFL0614 where there is none, or it is not of this version."""
         self.path = path
         self.checkpoints = Checkpoints(path / "checkpoints")
+        file = path / "run.json"
+        help = "train one first: `vflc train SPEC --out RUN`, in Python `model.fit(data, out=RUN)`"
+        if not file.exists():
+            raise Failure("VFL0614", f"there is no run in {path}", help)
         try:
-            self.settings: dict[str, Any] = json.loads((path / "run.json").read_bytes())
+            self.settings: dict[str, Any] = files.read_json(file)
             fits = self.settings["format"] == FORMAT
         except (OSError, ValueError, KeyError, TypeError):
             fits = False
         if not fits:
-            raise Failure(
-                "VFL0614",
-                f"{path} is not a run of this version",
-                "train one first: `vflc train SPEC --out RUN`, in Python `model.fit(data, out=RUN)`",
-            )
+            raise Failure("VFL0614", f"{path} is not a run of this version", help)
         self._check("run.json")
 
     def _check(self, *names: str) -> None:
@@ -85,13 +86,21 @@ class RunFolder:
     def places(self) -> tuple[str, ...] | None:
         """The places that ran in this process, of a run between machines; None where all did."""
         places = self.settings.get("places")
+        if not isinstance(places, list | None) or not all(isinstance(each, str) for each in places or ()):
+            raise self._no_settings()
         return None if places is None else tuple(places)
+
+    def _no_settings(self) -> Failure:
+        why = f"{self.path / 'run.json'} does not hold the settings of a run"
+        return Failure("VFL0621", why, "restore the run's folder from a copy, or train again")
 
     def opened(self, engine: str) -> Bundle | PopulationBundle:
         """The bundle that ran, with the plans that an engine runs; VFL0625 where it is another."""
         found = open_any(self.path / "bundle", self.places, engine)
         if found.manifest.digest != self.settings.get("digest"):
             raise Failure("VFL0625", f"{self.path / 'bundle'} is not the bundle that this run was made from")
+        if not settings_fit(self.settings, isinstance(found, PopulationBundle)):
+            raise self._no_settings()
         return found
 
     def bundle(self, engine: str) -> Bundle:
@@ -109,7 +118,7 @@ class RunFolder:
             self._check(f"{place}/encoders.json")
             file = self.path / place / "encoders.json"
             try:
-                found = json.loads(file.read_bytes())
+                found = files.read_json(file)
                 fits = isinstance(found, dict) and all(
                     may_be_fitted(column, found[id])
                     for party, info in bundle.plans[place].encoders.items()
@@ -237,7 +246,7 @@ class RunFolder:
         """The lines of history.jsonl; VFL0621 where it cannot be read."""
         try:
             return [json.loads(line) for line in (self.path / "history.jsonl").read_text().splitlines()]
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise Failure("VFL0621", f"{self.path / 'history.jsonl'} cannot be read") from None
 
     def models(self, bundle: Bundle, listen: Listener = silent) -> dict[str, Tensors]:

@@ -59,6 +59,9 @@ def train(
         why = "a run that continues has weights already and cannot start from a file"
         raise Failure("VFL0627", why, "remove --from")
     if options.resume:
+        if not (out / "run.json").exists():
+            help = "start one without --resume, or name the folder of a run: --out RUN"
+            raise Failure("VFL0614", f"there is no run in {out} to continue", help)
         run = RunFolder(out)
         with run.locked():
             return _resume(run, bundle_dir, sources, options, listen)

@@ -15,6 +15,7 @@ from typing import Any
 
 from vflc_runtime import events
 from vflc_runtime.interrupts import Interrupted, Interrupts
+from vflc_runtime.run.checkpoints import not_readable
 from vflc_runtime.run.coordinator import Alone, Coordinator
 from vflc_runtime.run.state import Checkpoint, RunFolder, RunProgress, Tensors
 
@@ -79,8 +80,14 @@ class TrainingLoop(ABC):
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Takes up the run where the checkpoint left it."""
+        folder = self.run_folder.checkpoints.folder / checkpoint.progress.folder
+        if checkpoint.progress.unit != self.progress.unit:
+            raise not_readable(folder)
         self.progress = progress = checkpoint.progress
-        self.take(checkpoint.tensors)
+        try:
+            self.take(checkpoint.tensors)
+        except (KeyError, ValueError):  # parts that there are not, or not in this shape
+            raise not_readable(folder) from None
         self._carried = progress.seconds
         self.run_folder.publish(progress.history)  # the process may have died just before it did
         self.listen(events.Resumed(progress.step, len(progress.history) + 1))
