@@ -135,6 +135,7 @@ PLAN: dict[str, Callable[[Any], object]] = {
     "does not start as 'unit_forget'": lambda p: p["weights"][0]["init"].update(kind="unit_forget"),
     "expected one of zeros": lambda p: p["weights"][0]["init"].update(kind="magic"),
     "expected a name": lambda p: p.update(tables=["../bob"]),
+    "other tables than in encoders.json": lambda p: p.update(tables=[]),
     "is there twice": lambda p: p["inputs"].append(p["inputs"][0]),
     "another bundle": lambda p: p.update(precision="float64"),
     "which is not an array": lambda p: p["weights"][0].update(array="elsewhere"),

@@ -28,10 +28,14 @@ class Running:
     Attributes:
         port: on 127.0.0.1.
         run: runs SQL as the owner of everything; gives what it printed.
+        kill: kills it.
+        start: starts it again, with all it has written.
     """
 
     port: int
     run: Callable[[str], str]
+    kill: Callable[[], None]
+    start: Callable[[], None]
 
 
 def missing(reason: str) -> NoReturn:
@@ -80,17 +84,27 @@ def until(answers: Callable[[], Any], process: subprocess.Popen[bytes], log: Pat
 
 
 @contextmanager
-def started(command: list[str], at: Path, user: dict[str, Any], answers: Callable[[], Any]) -> Iterator[None]:
-    """A server that runs until the end."""
-    log = at / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=at, **user)
+def started(
+    command: list[str], at: Path, user: dict[str, Any], answers: Callable[[], Any]
+) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
+    """A server that runs until the end; what kills it, and what starts it again."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        log = at / "log"
+        with log.open("ab") as out:
+            processes.append(subprocess.Popen(command, stdout=out, stderr=out, cwd=at, **user))
+        until(answers, processes[-1], log)
+
+    def kill() -> None:
+        processes[-1].kill()
+        processes[-1].wait()
+
     try:
-        until(answers, process, log)
-        yield
+        start()
+        yield kill, start
     finally:
-        process.kill()
-        process.wait()
+        kill()
 
 
 @contextmanager
@@ -112,8 +126,8 @@ def postgres() -> Iterator[Running]:
         settings = ["fsync=off", f"port={port}", "listen_addresses=127.0.0.1", "max_connections=20"]
         command = [server, "-D", str(at / "data"), "-k", str(at)]
         command += [part for each in (*settings, "shared_buffers=16MB") for part in ("-c", each)]
-        with started(command, at, user, lambda: run("SELECT 1")):
-            yield Running(port, run)
+        with started(command, at, user, lambda: run("SELECT 1")) as (kill, start):
+            yield Running(port, run, kill, start)
 
 
 @contextmanager
@@ -147,12 +161,12 @@ def mariadb() -> Iterator[Running]:
 
         command = [server, "--no-defaults", data, f"--socket={socket}", f"--port={port}", *small[:2]]
         command += ["--bind-address=127.0.0.1", f"--pid-file={at / 'pid'}", f"--tmpdir={at}"]
-        with started(command, at, user, lambda: run("SELECT 1")):
+        with started(command, at, user, lambda: run("SELECT 1")) as (kill, start):
             run(
                 f"CREATE USER {OWNER} IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO {OWNER};"
                 "CREATE DATABASE shop CHARACTER SET utf8mb4"
             )
-            yield Running(port, run)
+            yield Running(port, run, kill, start)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ from vflc_runtime.bundle.reading import damaged
 def check_plan(plan: Plan, manifest: Manifest) -> None:
     """Checks names, sizes and references; what passes can be run without looking again."""
     _check_arrays(plan)
+    if {*plan.tables} != plan.encoders.keys():
+        raise damaged("plan.json: other tables than in encoders.json")
     _check_held_out(plan, manifest)
     for graph, entry in plan.graphs.items():
         if entry.gradients is None and str(entry.file) not in plan.contents.files:
