@@ -48,8 +48,8 @@ def train(
     To resume, `bundle_dir` may be None: the run has a copy of its bundle.
 
     Raises:
-        Failure: VFL0601 to VFL0638, such as VFL0614, VFL0627 and VFL0637, and VFL0691, as data, bundle, disk or
-            options give cause.
+        Failure: VFL0601 to VFL0638, such as VFL0614, VFL0627 and VFL0637, and VFL0691, as data, bundle,
+            disk or options give cause.
         Interrupted: Ctrl-C was pressed; a checkpoint was written.
     """
     options, out = options or TrainOptions(), Path(out)
