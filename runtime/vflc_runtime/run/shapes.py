@@ -11,10 +11,11 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import msgspec
 from msgspec import Meta
 
+from vflc_runtime.run.results import RunScores
+
 Natural = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
-Measured = dict[str, float | None]
 
 
 class _Tree(TypedDict, total=False):
@@ -95,8 +96,8 @@ class _Entry(TypedDict, total=False):
     round: Natural
     step: Natural
     seconds: float
-    train: Measured
-    validation: Measured
+    train: RunScores
+    validation: RunScores
     examples: Natural
     too_few_examples: Natural
     not_finite: Natural
