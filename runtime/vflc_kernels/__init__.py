@@ -46,6 +46,19 @@ def _built() -> Path | None:
     return next((path for path in HERE.glob("_kernels*") if path.suffix in (".so", ".dylib", ".pyd")), None)
 
 
+def products(bfloat16: bool) -> str | None:
+    """What multiplies matrices here, by its name; None where nothing of ours does, or nothing has bfloat16.
+
+    The bits of products depend on it. `VFLC_KERNELS=avx2` and `=generic` forbid what newer processors have.
+    """
+    if why_not():
+        return None
+    loaded = ctypes.CDLL(str(_built()))
+    loaded.vflc_kernels_products.restype = ctypes.c_char_p
+    found: bytes | None = loaded.vflc_kernels_products(int(bfloat16))
+    return None if found is None else found.decode("ascii")
+
+
 @cache
 def missing() -> str:
     """Why the extension cannot be used here, as the end of a sentence; empty where it can."""

@@ -1,5 +1,6 @@
 // What onnxruntime and Python call: the list of all operators.
 
+#include "dense.h"
 #include "fused.h"
 #include "operators.h"
 
@@ -18,6 +19,12 @@ void add(Ort ort, OrtDomain* domain) {
 // The digest of the sources that this was built from.
 EXPORT const char* vflc_kernels_sources() { return VFLC_KERNELS_SOURCES; }
 
+// What multiplies matrices on this processor; null where it has nothing for bfloat16.
+EXPORT const char* vflc_kernels_products(int bfloat16) {
+  const vflc::Products* found = vflc::products(bfloat16);
+  return found ? found->name : nullptr;
+}
+
 EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* base) {
   OrtTable table = base->table(kVersion);
   if (!table) return nullptr;  // older than 1.17, whose sessions will miss the operators
@@ -28,6 +35,8 @@ EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* b
       ort.call(Ort::create_domain, "vflc.kernels", &made);
       add<Fused<float>>(ort, made);
       add<Fused<double>>(ort, made);
+      add<DenseOperator>(ort, made);
+      add<DenseBackwardOperator>(ort, made);
       return made;
     }();
     ort.call(Ort::add_domain, options, domain);
