@@ -83,6 +83,13 @@ ALIGN_WHICH = Control(
     "align.which", COUNTS, "of each key of the receiver which of those parties lack it, a byte each", _ALIGN
 )
 
+ALIGN_AT = Control(
+    "align.at",
+    4 * COUNTS,
+    "of each joined row which key of a party with a part of the key it has, as numbers without meaning",
+    _ALIGN,
+)
+
 ALWAYS = (HELLO, READY, SAVED, STOP, DONE)
 """What all places tell each other."""
 ALIGNING = (

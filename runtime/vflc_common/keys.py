@@ -11,8 +11,8 @@ def key_json(names: Sequence[str]) -> str | list[str] | None:
     return names[0] if len(names) == 1 else list(names) or None
 
 
-MOST_LACKING = 8
-"""Parties of a spec that may lack rows: which of them lack a row is a byte."""
+MOST_LACKING = 7
+"""Parties of a spec that may lack rows: which of them lack a row is a byte, with one value to spare."""
 
 
 def has_many(party: Mapping[str, Any]) -> bool:
@@ -23,6 +23,12 @@ def has_many(party: Mapping[str, Any]) -> bool:
 def may_lack(party: Mapping[str, Any]) -> bool:
     """Whether a party may lack rows that others have."""
     return bool(party.get("missing"))
+
+
+def key_part(party: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Which columns of the joined rows' key, counted from 0, are a party's; None where it is the whole."""
+    part = party.get("part_of_key")
+    return None if part is None else tuple(part)
 
 
 def key_columns(party: Mapping[str, Any]) -> tuple[str, ...]:

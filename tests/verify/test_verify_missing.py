@@ -54,3 +54,14 @@ def test_a_model_that_is_pushed_down(tmp_path: Path) -> None:
     text = SPEC[:start] + written + "logit = dense(mlp(flatten(e), [8, 4]), 1)\n" + SPEC[end:]
     for each in crosswise(text, tmp_path, keras=False):
         assert each.within, each
+
+
+def test_two_that_may_lack_rows_and_keys_that_are_parts_of_another(tmp_path: Path) -> None:
+    text = SPEC.replace("MADE", TABLES).replace("party bob {\n  key ID", "party bob {\n  key ID, Part")
+    third = "party carol {\n  key Part\n  missing party allowed\n  feature Sum: float -> bucketize(0, 1)\n}\n"
+    text = third + text.replace("x = concat(a,", "x = concat(a, flatten(embed(carol.Sum, dim = 3)),")
+    text += "release carol { to alice, bob: Sum }\nrelease alice { to carol: Age, City }\n"
+    text += "release bob { to carol: liked, Item, Price }\n"
+    for each in crosswise(text, tmp_path, keras=False):
+        assert each.within, each
+        assert {"message", "weight", "prediction", "loss"} <= {*each.worst}

@@ -380,6 +380,7 @@ def encoders(model: Placed, place: str, graphs: Iterable[Graph]) -> dict[str, An
         entries += [_column(replace(c, kind="column")) for c in raw]
         many: dict[str, Any] = {"rows_per_key": "many"} if party.many else {}
         many |= {"missing": True} if party.missing else {}
+        many |= {"part_of_key": list(party.part)} if party.part is not None else {}
         parties[name] = {"key": key_json(party.key), **many, "columns": entries, "where": where(party.span)}
     return {"parties": parties}
 

@@ -67,6 +67,7 @@ class PartyInfo(Struct, frozen=True, dict=True):
     A `population` is many small parties of one shape, each the rows of one key. Of a party with `many` rows
     a key, others that have one take part in each.
     Rows that one with `missing` lacks are trained on and predicted with learned defaults in its place.
+    `part` says which columns of the joined rows' key a party's key is, where it is not the whole of it.
     """
 
     name: str
@@ -77,6 +78,7 @@ class PartyInfo(Struct, frozen=True, dict=True):
     population: bool = False
     many: bool = False
     missing: bool = False
+    part: tuple[int, ...] | None = None
 
     def column(self, name: str) -> ColumnInfo | None:
         return self._by_name.get(name)

@@ -21,7 +21,8 @@ def once(model: Optimized, edges: Sequence[Edge]) -> tuple[str, ...]:
     key's. All else, losses, predictions and what other parties' rows flow into, is of the joined rows.
     """
     many = any(party.many for party in model.parties)
-    places = [p.name for p in model.parties if p.key and not p.many and (many or p.missing)]
+    few = [p for p in model.parties if p.key and not p.many and (many or p.missing or p.part is not None)]
+    places = [party.name for party in few]
     return tuple(place for place in places if place in model.places and _can(model, edges, place))
 
 

@@ -44,6 +44,7 @@ def check_columns(contents: Contents, declared: Sequence[Plugin]) -> None:
         _check_key(party.get("key"))
         if party.get("rows_per_key") is not None:
             party["rows_per_key"].one_of("many")
+        _check_part(party)
         _check_where(party)
         columns = [*party["columns"]]
         types = {column["name"].text(): _type(column) for column in columns if column.get("value") is None}
@@ -59,6 +60,16 @@ def _check_key(key: Json | None) -> None:
             raise key.wrong("the names of several columns")
     elif key is not None:
         key.text()
+
+
+def _check_part(party: Json) -> None:
+    """Of a key that is a part of another, whose which columns it is."""
+    part = party.get("part_of_key")
+    if part is not None:
+        found = [each.integer(0) for each in part]
+        names = party["key"].value
+        if len(found) != (len(names) if isinstance(names, list) else 1) or len(set(found)) < len(found):
+            raise part.wrong("a different number for each column of the key")
 
 
 def _type(column: Json) -> str:

@@ -77,9 +77,10 @@ class Manifest:
     `contents` has the hashes of every file that a place runs or reads, `document` all that the file
     says.
     `once` are the places that compute once for each key of a batch, `keyed` all parties with a key,
-    `many` the one that has many rows a key, and `missing` those that may lack rows. `controls` is what
-    places tell each other besides. `decides` names, by program, the place whose results say which epoch
-    is the best; it is empty where nothing depends on it.
+    `many` the one that has many rows a key, `missing` those that may lack rows, and `parts` those whose
+    key is a part of the others', with which columns. `controls` is what places tell each other besides.
+    `decides` names, by program, the place whose results say which epoch is the best; it is empty where
+    nothing depends on it.
     """
 
     model: str
@@ -96,6 +97,7 @@ class Manifest:
     once: tuple[str, ...] = ()
     many: str | None = None
     missing: tuple[str, ...] = ()
+    parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     keyed: tuple[str, ...] = ()
     controls: tuple[ControlMessage, ...] = ()
     decides: dict[str, str] = field(default_factory=dict)
@@ -105,7 +107,12 @@ class Manifest:
     @property
     def first(self) -> str:
         """The party whose rows are the joined ones: the one with many a key, or the first that lacks none."""
-        return self.many or next(party for party in self.keyed if party not in self.missing)
+        return self.many or next(p for p in self.keyed if p not in self.missing and p not in self.parts)
+
+    def knows(self, place: str, party: str) -> bool:
+        """Whether a place has to know which rows have which key of a party: it is that party, or reads it."""
+        ends = {place, party}
+        return place == party or any({e.sender, e.receiver} == ends for e in self.edges.values())
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -141,6 +148,7 @@ def read_manifest(file: Path) -> Manifest:
         once=tuple(place.one_of(*places) for place in document.get("once") or ()),
         many=_many(document),
         missing=_missing(document, places),
+        parts=_parts(document),
         keyed=tuple(party["name"].name() for party in document["parties"] if party.get("key") is not None),
         controls=tuple(each for item in document.get("control") or () for each in _controls(item, places)),
         decides={program: place.one_of(*places) for program, place in _items(document.get("decides"))},
@@ -153,10 +161,23 @@ def _many(document: Json) -> str | None:
     """The party with many rows a key; where there is none, nobody computes once a key."""
     parties = [party for party in document["parties"] if party.get("rows_per_key") is not None]
     names = [party["name"].name() for party in parties if party["rows_per_key"].one_of("many")]
-    lacking = any(party.get("missing") is not None for party in document["parties"])
-    if len(names) > 1 or (not names and not lacking and document.get("once") is not None):
+    joined = any(p.get("missing") or p.get("part_of_key") for p in document["parties"])
+    if len(names) > 1 or (not names and not joined and document.get("once") is not None):
         raise document["parties"].wrong("one party with many rows a key, where others compute once for each")
     return names[0] if names else None
+
+
+def _parts(document: Json) -> dict[str, tuple[int, ...]]:
+    """The parties whose key is a part of the others'; one of these has all rows."""
+    found = {
+        party["name"].name(): tuple(each.integer(0) for each in part)
+        for party in document["parties"]
+        if (part := party.get("part_of_key")) is not None
+    }
+    whole = [p for p in document["parties"] if p.get("key") is not None and p["name"].value not in found]
+    if found and not any(party.get("missing") is None for party in whole):
+        raise document["parties"].wrong("a party with the whole key, which has all rows")
+    return found
 
 
 def _missing(document: Json, places: Sequence[str]) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
-from vflc_common.keys import has_many, key_columns, may_lack
+from vflc_common.keys import has_many, key_columns, key_part, may_lack
 
 from vflc_runtime.data.aligned import Aligned, part_name
+from vflc_runtime.data.keys import key_part as part_of
 from vflc_runtime.data.keys import key_text, readable, wanted_keys
 from vflc_runtime.data.read import connect, counted, look, open_sources
 from vflc_runtime.data.source import TableSource, unreadable
@@ -55,7 +56,8 @@ def open_tables(
         read = {party: read_table(connection, info, opened[party]) for party, info in parties.items()}
         join_keys(connection, list(parties), parties)
         for party, info in parties.items():
-            _sort(connection, party, read[party].columns, len(parties) > 1, _repeats(info))
+            joined = _joined_by(info) if len(parties) > 1 else ""
+            _sort(connection, party, read[party].columns, joined, _repeats(info))
     except duckdb.Error as error:
         connection.close()
         temporary.cleanup()
@@ -68,7 +70,10 @@ def open_tables(
     types = {p: table.key_types for p, table in read.items()}
     many = next((party for party, info in parties.items() if has_many(info)), None)
     missing = tuple(sorted(party for party, info in parties.items() if may_lack(info)))
-    return Aligned({p: t.rows for p, t in read.items()}, many, missing, names, types, connection, temporary)
+    parts = {party: part for party, info in parties.items() if (part := key_part(info)) is not None}
+    parts = parts if len(parties) > 1 else {}
+    rows = {party: table.rows for party, table in read.items()}
+    return Aligned(rows, many, missing, parts, names, types, connection, temporary)
 
 
 def _repeats(info: Mapping[str, Any]) -> bool:
@@ -103,14 +108,18 @@ def join_keys(
     """Makes the table of common keys; gives their number. VFL0606 where there is none."""
     if len(names) == 1:
         return counted(connection, f"SELECT count(DISTINCT key) FROM {raw_name(names[0])}")
-    first, *rest = (name for name in names if not may_lack(parties[name]))
-    others = " ".join(f"SEMI JOIN {raw_name(name)} USING (key)" for name in rest)
+    parts = {name: key_part(parties[name]) for name in names}
+    whole = [name for name in names if not may_lack(parties[name])]
+    first = next(name for name in whole if parts[name] is None)
+    has = {name: f"{_own_key('key', parts[name])} IN (SELECT key FROM {raw_name(name)})" for name in names}
+    others = " AND ".join(has[name] for name in whole if name != first) or "true"
     missing = sorted(name for name in names if may_lack(parties[name]))
     lacks = " + ".join(
-        f"CASE WHEN key IN (SELECT key FROM {raw_name(name)}) THEN 0 ELSE {1 << bit} END"
-        for bit, name in enumerate(missing)
+        f"CASE WHEN {has[name]} THEN 0 ELSE {1 << bit} END" for bit, name in enumerate(missing)
     )
-    query = f"SELECT key, {lacks or 0} AS lacks FROM (SELECT DISTINCT key FROM {raw_name(first)} {others})"
+    query = (
+        f"SELECT key, {lacks or 0} AS lacks FROM (SELECT DISTINCT key FROM {raw_name(first)}) WHERE {others}"
+    )
     connection.execute(f"CREATE TABLE common AS {query}")
     rows = counted(connection, "SELECT count(*) FROM common")
     for bit, name in enumerate(missing):
@@ -130,25 +139,40 @@ def join_keys(
     return rows
 
 
+_COMMON = "JOIN common USING (key)"
+
+
+def _joined_by(info: Mapping[str, Any]) -> str:
+    """SQL that leaves of a party's rows those that joined rows have."""
+    part = key_part(info)
+    if part is None:
+        return _COMMON
+    return f"SEMI JOIN (SELECT {part_of('key', part)} AS key FROM common) USING (key)"
+
+
+def _own_key(key: str, part: Sequence[int] | None) -> str:
+    """SQL for a party's key, from the text of the joined rows'."""
+    return key if part is None else part_of(key, part)
+
+
 def _sort(
     connection: duckdb.DuckDBPyConnection,
     party: str,
     columns: Sequence[Expression],
-    joined: bool,
+    joined: str,
     repeated: bool,
 ) -> None:
     """Makes the tables of a party's aligned rows, some columns at a time: thousands in one query take
     gigabytes, however few the rows."""
     raw = raw_name(party)
-    semi = "JOIN common USING (key)" if joined else ""
-    order = ("lacks, " if joined else "") + ("key, number" if repeated else "key")
+    whole = joined == _COMMON
+    order = ("lacks, " if whole else "") + ("key, number" if repeated else "key")
     for number, part in enumerate(in_parts(columns)):
         picks = "".join(f", {expr.value} AS c{number * WIDTH + i}" for i, expr in enumerate(part))
         if number == 0:
-            gone = " EXCLUDE (lacks)" if joined else ""
-            query = (
-                f"SELECT *{gone} FROM (SELECT key{picks}, rowid AS number FROM {raw}) {semi} ORDER BY {order}"
-            )
+            gone = " EXCLUDE (lacks)" if whole else ""
+            read = f"(SELECT key{picks}, rowid AS number FROM {raw})"
+            query = f"SELECT *{gone} FROM {read} {joined} ORDER BY {order}"
         else:
             query = (
                 f"SELECT * EXCLUDE (place) FROM (SELECT s.rowid AS place{picks} FROM {part_name(party, 0)} s "

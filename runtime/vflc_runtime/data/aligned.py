@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from vflc_common.arrays import Indices
 
+from vflc_runtime.data.keys import key_part
 from vflc_runtime.data.read import counted
 from vflc_runtime.data.source import quote
 from vflc_runtime.data.spread import ABSENT, standing
@@ -28,12 +29,14 @@ class Aligned:
         missing: the parties that may lack rows, sorted. Keys come in the order of who lacks them, a bit a
             party, those that all have first.
         parties: of each party, the names of its columns, in the order of its batches.
+        parts: of parties whose key is a part of the others', which columns it is.
         key_types: of each party, the types of its key columns, as DuckDB calls them.
     """
 
     read: dict[str, int]
     many: str | None
     missing: tuple[str, ...]
+    parts: dict[str, tuple[int, ...]]
     parties: dict[str, list[str]]
     key_types: dict[str, tuple[str, ...]]
     _connection: duckdb.DuckDBPyConnection
@@ -48,15 +51,27 @@ class Aligned:
         }
         self.at = {}
         if len(self.parties) > 1:
-            others = [party for party in self.parties if party != self.many]
+            others = [p for p in self.parties if p != self.many and p not in self.parts]
             counts = None if self.many is None else self.counts
             lacks = self._table("SELECT lacks FROM common ORDER BY lacks, key").column(0).to_numpy()
             self.at = standing(others, self.missing, lacks, counts)
+            self.at |= {party: self._of_part(party, part) for party, part in self.parts.items()}
+
+    def _of_part(self, party: str, part: Sequence[int]) -> Indices:
+        """Of each joined row the row of a party whose key is a part of the others', [rows]."""
+        found = self._table(
+            f"SELECT coalesce(p.at, {ABSENT}) AS at FROM (SELECT {key_part('key', part)} AS part, rowid AS n "
+            f"FROM {part_name(self._first, 0)}) f LEFT JOIN (SELECT key, rowid AS at "
+            f"FROM {part_name(party, 0)}) p ON f.part = p.key ORDER BY f.n"
+        )
+        rows: Indices = found.column(0).to_numpy()
+        return rows
 
     @property
     def _first(self) -> str:
         """The party whose rows are the joined ones."""
-        return self.many or next((p for p in self.parties if p not in self.missing), next(iter(self.parties)))
+        whole = (p for p in self.parties if p not in self.missing and p not in self.parts)
+        return self.many or next(whole, next(iter(self.parties)))
 
     @property
     def rows(self) -> int:

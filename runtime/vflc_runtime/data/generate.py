@@ -8,6 +8,7 @@ expressions that make them allow it.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from vflc_common.encoder import DEFAULT, Encoder, EncoderSettings, Suits, is_who
 from vflc_common.encoders import record
 from vflc_common.expressions import CALLS, ExpressionTree
 from vflc_common.expressions import columns as columns_read
-from vflc_common.keys import has_many, key_columns, may_lack
+from vflc_common.keys import has_many, key_columns, key_part, may_lack
 from vflc_common.text import text
 from vflc_common.words import DATES, DECIMAL_COMMA, LISTS, kind_of, vector_width
 
@@ -51,6 +52,8 @@ def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.
         Of each party a table that `Dataset.load` takes as a source.
     """
     tables = {}
+    starred = any(key_part(info) is not None for info in encoders["parties"].values())
+    keys_of = _starred(encoders["parties"], rows) if starred else {}
     for party, info in encoders["parties"].items():
         columns = {column["name"]: column for column in info["columns"]}
         raw = {name: column for name, column in columns.items() if column.get("value") is None}
@@ -59,10 +62,13 @@ def generate(encoders: Mapping[str, Any], rows: int, seed: int) -> dict[str, pa.
         types = {name_in_table(column): column["type"] for column in raw.values()}
         repeated = bool(info.get("population")) or has_many(info)
         keys = pa.array(_keys(rows, repeated, _random(seed, party, "users")))
-        for key in key_columns(info):
+        own = rows
+        for at, key in enumerate(key_columns(info)):
+            if starred:
+                keys, own = pa.array(np.resize(keys_of[party][:, at], rows)), len(keys_of[party])
             made[key] = keys.cast(_arrow(types[key])) if key in types else keys
-        order = _random(seed, party, "order").permutation(rows)
-        order = order[: rows - rows // LACKED] if may_lack(info) else order
+        order = _random(seed, party, "order").permutation(own)
+        order = order[: own - own // LACKED] if may_lack(info) else order
         names = [*key_columns(info), *(name for name in made if name not in key_columns(info))]
         tables[party] = pa.table({name: made[name].take(pa.array(order)) for name in names})
     return tables
@@ -72,6 +78,24 @@ def _keys(rows: int, repeated: bool, random: np.random.Generator) -> NDArray[np.
     if not repeated:
         return np.arange(1, rows + 1)
     return random.integers(1, max(rows // EXAMPLES, 1), rows, endpoint=True)
+
+
+def _starred(parties: Mapping[str, Mapping[str, Any]], rows: int) -> dict[str, NDArray[np.int64]]:
+    """The keys of each party, [its rows, columns], where those of some are a part of the others'.
+
+    The first column of the whole key has about as many values as the last; those between are one.
+    """
+    columns = max(len(key_columns(info)) for info in parties.values())
+    number, side = np.arange(rows), math.isqrt(rows) + 1
+    if any(has_many(info) for info in parties.values()):
+        number //= 2
+    whole = np.zeros((rows, columns), np.int64)
+    whole[:, 0], whole[:, -1] = number // side + 1, number % side + 1
+    own = {}
+    for party, info in parties.items():
+        part = whole[:, list(key_part(info) or range(columns))]
+        own[party] = part if has_many(info) else np.unique(part, axis=0)
+    return own
 
 
 def _random(seed: int, *purpose: str) -> np.random.Generator:

@@ -69,6 +69,26 @@ def _column_text(type: str, column: str, source: OpenedSource, key: Wanted) -> s
     return found.value
 
 
+def key_part(key: str, part: Sequence[int]) -> str:
+    """SQL for the text of some columns of a key of several, given as text, as if they were a key."""
+    if len(part) == 1:
+        return f"replace({_piece(key, part[0])}, chr(1) || chr(2), chr(1))"
+    return " || chr(1) || chr(1) || ".join(_piece(key, at) for at in part)
+
+
+def _piece(key: str, at: int) -> str:
+    return f"string_split({key}, chr(1) || chr(1))[{at + 1}]"
+
+
+def key_parts(keys: pa.Array, part: Sequence[int]) -> pa.Array:
+    """The same of keys [n]."""
+    pieces = pc.split_pattern(keys, _BETWEEN)
+    texts = [pc.list_element(pieces, at) for at in part]
+    if len(part) == 1:
+        return pc.replace_substring(texts[0], _ESCAPED, _ONE)
+    return pc.binary_join_element_wise(*texts, _BETWEEN)
+
+
 def readable(key: str) -> str:
     """A key as messages show it: `u7, 2024-01-31` where several columns make it."""
     return ", ".join(part.replace(_ESCAPED, _ONE) for part in key.split(_BETWEEN))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ class Batch(dict[str, NDArray[np.generic]]):
 
 
 def standing(
-    parties: Iterable[str], missing: Sequence[str], lacks: Indices, counts: Indices | None
+    parties: Collection[str], missing: Sequence[str], lacks: Indices, counts: Indices | None
 ) -> dict[str, Indices]:
     """Of each joined row the row that a party has, [rows], where these are not the same.
 
@@ -94,6 +94,8 @@ def standing(
     rows = np.arange(len(lacks))
     own = {party: rows for party in parties if counts is not None and party not in missing}
     for bit, party in enumerate(missing):
+        if party not in parties:
+            continue  # its key is a part of the others'
         has = lacks >> bit & 1 == 0
         own[party] = np.where(has, np.cumsum(has) - 1, ABSENT)
     return own if counts is None else {party: np.repeat(each, counts) for party, each in own.items()}

@@ -58,10 +58,16 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
     def once(peers: Peers, rows: PlaceRows) -> dict[str, Any]:
         compare(peers, {"program": "align", "version": version(), "digest": bundle.manifest.digest})
         with _opened(parties, site, bundle) as table:
-            distinct, starts, counts = runs(table.keys)
-            found, own = rows.common(distinct)
-            lacking = _lacking(bundle.manifest, rows.all_lacks(own)) if bundle.manifest.missing else {}
-            table.keep(site.place, rows_of(starts[found], counts[found]))
+            lacking = {}
+            if bundle.manifest.parts:  # which rows take part is known when all is told
+                positions = rows.joined(table.keys).positions
+            else:
+                distinct, starts, counts = runs(table.keys)
+                found, own = rows.common(distinct)
+                if bundle.manifest.missing:
+                    lacking = _lacking(bundle.manifest, rows.all_lacks(own))
+                positions = rows_of(starts[found], counts[found])
+            table.keep(site.place, positions)
             if path is not None:
                 write_table(path, _written(table, site.place, parties[site.place], path.suffix))
         with suppress(Ended, Failure):  # whoever is gone by now has all it needs

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from vflc_common.arrays import Indices
-from vflc_common.control import ALIGN_PRESENT, ALIGN_ROWS, ALIGN_WHICH
+from vflc_common.control import ALIGN_AT, ALIGN_PRESENT, ALIGN_ROWS, ALIGN_WHICH
 
+from vflc_runtime.data.spread import ABSENT
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.party.peers import Peers, wrong
 
 _NUMBER = np.dtype(">u4")
+_ABSENT = 2**32 - 1
 
 
 def tell_counts(peers: Peers, counts: Indices) -> None:
@@ -108,3 +110,49 @@ def hear_which(peers: Peers, first: str, keys: int) -> Indices:
             raise wrong(first, kind, f"has {len(part)} bytes instead of {due}")
         parts.append(np.frombuffer(part, np.uint8))
     return np.concatenate(parts).astype(np.int64)
+
+
+def tell_at(peers: Peers, party: str, at: Indices) -> None:
+    """Tells which of a party's keys each joined row has, `at` [rows], to all who must know.
+
+    Its key is a part of the others'.
+    """
+    head, told = len(at).to_bytes(8, "big"), np.where(at == ABSENT, _ABSENT, at).astype(_NUMBER).tobytes()
+    for receiver in peers.receivers(ALIGN_AT.name):
+        if peers.manifest.knows(receiver, party):
+            peers.network.tell(receiver, ALIGN_AT.name, head)
+            for start in range(0, len(told), ALIGN_AT.bytes):
+                peers.network.tell(receiver, ALIGN_AT.name, told[start : start + ALIGN_AT.bytes])
+
+
+def hear_at(peers: Peers, first: str, party: str, rows: int | None, most: int, may_lack: bool) -> Indices:
+    """The same, [rows], with `ABSENT` where the party has none, if it may lack rows.
+
+    Args:
+        peers: the others.
+        first: who tells.
+        party: whose keys they are.
+        rows: how many there are, where this place knows.
+        most: the largest table that this place takes.
+        may_lack: whether the party may lack rows.
+
+    Raises:
+        Failure: VFL0655 for what cannot be.
+    """
+    kind = ALIGN_AT.name
+    head = peers.hear(first, kind)
+    told = int.from_bytes(head, "big")
+    if len(head) != 8 or not 0 < told <= most or told != (told if rows is None else rows):
+        raise wrong(first, kind, f"says that {party} has keys in {told} rows, where that cannot be")
+    parts, left = [], told * _NUMBER.itemsize
+    while left:
+        part = peers.hear(first, kind)
+        if len(part) != min(left, ALIGN_AT.bytes):
+            raise wrong(first, kind, f"has {len(part)} bytes instead of {min(left, ALIGN_AT.bytes)}")
+        parts.append(np.frombuffer(part, _NUMBER))
+        left -= len(part)
+    at = np.concatenate(parts).astype(np.int64)
+    at[at == _ABSENT] = ABSENT
+    if at.max() == ABSENT or (not may_lack and at.min() == ABSENT):
+        raise wrong(first, kind, f"leaves {party} without a row")
+    return at

@@ -10,19 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from vflc_common.arrays import Indices
-from vflc_common.control import ALIGN_HELLO, ALIGN_PRESENT, ALIGN_WHICH
+from vflc_common.control import ALIGN_AT, ALIGN_HELLO, ALIGN_PRESENT, ALIGN_WHICH
 
 from vflc_runtime.alignment.align import align
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Agree, CommonRows, Dataset
-from vflc_runtime.data.spread import standing
+from vflc_runtime.data.keys import key_parts
+from vflc_runtime.data.spread import ABSENT, standing
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener
 from vflc_runtime.party.counts import (
+    hear_at,
     hear_counts,
     hear_patterns,
     hear_which,
+    tell_at,
     tell_counts,
     tell_patterns,
     tell_which,
@@ -30,6 +33,8 @@ from vflc_runtime.party.counts import (
 from vflc_runtime.party.peers import Peers, wrong
 from vflc_runtime.run.loading import present
 
+GONE = 255
+"""Stands for who lacks a key that is not joined, since a party with a part of it has none such."""
 Load = Callable[[Agree | None], Dataset]
 """Reads this place's table; is given what finds the rows that are common."""
 
@@ -73,6 +78,12 @@ class PlaceRows:
     _found: list[tuple[pa.Array, CommonRows]] = field(default_factory=list)
     """Of each table that was read its keys, and which of its rows all have."""
     _at: dict[str, Indices] = field(default_factory=dict)
+    _keyed: dict[str, Indices] = field(default_factory=dict)
+    """At the first party, of parties whose key is a part of the others', the row of each common key."""
+    _told: dict[str, Indices] = field(default_factory=dict)
+    """The same of each joined row."""
+    _used: Indices = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Which of a party's common keys are in joined rows, where its key is a part of the others'."""
 
     def load(self, load: Load) -> int | None:
         """Reads and aligns the table; the number of rows, or None where there is no table.
@@ -122,72 +133,140 @@ class PlaceRows:
                 "rows to validate with cannot come from tables of their own where rows are joined by key",
                 "keep some of the rows for validation: --validation 0.1",
             )
-        self._found.append((keys, self._joined(keys)))
+        self._found.append((keys, self.joined(keys)))
         return self._found[-1][1]
 
-    def _joined(self, keys: pa.Array) -> CommonRows:
+    def joined(self, keys: pa.Array) -> CommonRows:
+        """The rows of this party's table that take part, by the keys of its rows, [rows]."""
         manifest, place = self.bundle.manifest, self.peers.network.place
         distinct, starts, counts = runs(keys)
         common, own = self.common(distinct)
-        if place == manifest.many:
-            tell_counts(self.peers, counts[common])
-        at = self._standing(own, counts[common] if place == manifest.many else None)
+        times = counts[common] if place == manifest.many else None
+        if times is not None:
+            tell_counts(self.peers, times)
+        if place == manifest.first:
+            for party, keyed in self._keyed.items():
+                self._told[party] = keyed if times is None else np.repeat(keyed, times)
+                tell_at(self.peers, party, self._told[party])
+        at = self._standing(None if place in manifest.parts else own, times)
+        if place in manifest.parts:
+            if self._used[-1] >= len(common):
+                raise wrong(manifest.first, ALIGN_AT.name, f"has a key {self._used[-1]} of {len(common)}")
+            common = common[self._used]
         return CommonRows(rows_of(starts[common], counts[common]), at)
 
     def common(self, distinct: pa.Array) -> tuple[Indices, Indices]:
-        """Which of a party's keys take part, in the order that all have, and who lacks each; both [keys]."""
+        """Which of a party's keys take part, in the order that all have, and who lacks each; both [keys].
+
+        Of a party whose key is a part of the others', those that the first party has.
+        """
         manifest, place = self.bundle.manifest, self.peers.network.place
-        if place in manifest.missing:
+        if self._alone(place):
             common = self._align(distinct, (manifest.first,))
         else:
             readers = self.peers.receivers(ALIGN_HELLO.name)
-            common = self._align(distinct, [each for each in readers if each not in manifest.missing])
-        own = self._lacks(distinct, common) if manifest.missing else np.zeros(len(common), np.int64)
-        order = np.argsort(own, kind="stable")
+            common = self._align(distinct, [each for each in readers if not self._alone(each)])
+        if place in manifest.parts:
+            return common, np.zeros(len(common), np.int64)
+        own = np.zeros(len(common), np.int64)
+        if manifest.missing or manifest.parts:
+            own = self._lacks(distinct, common)
+        order = np.argsort(own, kind="stable")[: np.count_nonzero(own != GONE)]
+        self._keyed = {party: at[order] for party, at in self._keyed.items()}
         return common[order], own[order]
 
+    def _alone(self, party: str) -> bool:
+        """Whether a party aligns with the first one alone."""
+        manifest = self.bundle.manifest
+        return party in manifest.missing or party in manifest.parts
+
     def _align(self, keys: pa.Array, others: Sequence[str], alone: bool = False) -> Indices:
-        """The keys that all of `others` have; with a party that may lack rows two align `alone`."""
+        """The keys that all of `others` have; two align `alone` where not all rows or keys are everywhere."""
         network = self.peers.network
-        apart = alone or network.place in self.bundle.manifest.missing
+        apart = alone or self._alone(network.place)
         settings = replace(self.settings, hub=None, cache=None) if apart else self.settings
         return align(self.method, network.place, others, keys, network, settings, self.listen)
 
     def _lacks(self, distinct: pa.Array, common: Indices) -> Indices:
-        """Of each common key of this party who lacks it, [common], as the first party finds and tells."""
+        """Of each common key of this party who lacks it, or `GONE`, [common], as the first party finds."""
         peers, manifest = self.peers, self.bundle.manifest
         if peers.network.place != manifest.first:
             told = manifest.first in peers.senders(ALIGN_WHICH.name)
             return hear_which(peers, manifest.first, len(common)) if told else np.zeros(len(common), np.int64)
-        lacks, keys, has = np.zeros(len(common), np.int64), distinct.take(pa.array(common)), {}
-        for bit, party in enumerate(manifest.missing):
-            has[party] = self._align(keys, (party,), alone=True)
-            lacks |= 1 << bit
-            lacks[has[party]] &= ~(1 << bit)
-        tell_patterns(peers, lacks)
+        keys, lacks, has = distinct.take(pa.array(common)), np.zeros(len(common), np.int64), {}
+        for party in dict.fromkeys((*manifest.parts, *manifest.missing)):
+            bit = 1 << manifest.missing.index(party) if party in manifest.missing else GONE
+            there = np.zeros(len(common), np.bool_)
+            if party in manifest.parts:
+                self._keyed[party] = at = self._of_part(keys, party)
+                there = at != ABSENT
+            else:
+                has[party] = self._align(keys, (party,), alone=True)
+                there[has[party]] = True
+            lacks[~there] |= bit
+        if (lacks == GONE).all():
+            parts = " and ".join(manifest.parts)
+            why = f"no row of {manifest.first} has keys that are at {parts}"
+            raise Failure("VFL0606", why, "use the same keys for the same rows at every party")
+        if manifest.missing:
+            tell_patterns(peers, lacks[lacks != GONE])
         for party in manifest.keyed:
-            tell_which(peers, party, lacks[has[party]] if party in has else lacks)
+            if party not in manifest.parts:
+                tell_which(peers, party, lacks[has[party]] if party in has else lacks)
         return lacks
+
+    def _of_part(self, keys: pa.Array, party: str) -> Indices:
+        """Of each of these keys which key a party has whose key is a part of them, [keys], or `ABSENT`."""
+        found = pc.dictionary_encode(key_parts(keys, self.bundle.manifest.parts[party]))
+        different = found.dictionary
+        order = pc.sort_indices(different).to_numpy()
+        shared = self._align(different.take(pa.array(order)), (party,), alone=True)
+        number = np.full(len(different), ABSENT)
+        number[order[shared]] = np.arange(len(shared))
+        rows: Indices = number[found.indices.to_numpy()]
+        return rows
 
     def _standing(self, own: Indices | None, counts: Indices | None = None) -> dict[str, Indices]:
         """Of each joined row the row that a party has, from what this place knows and hears.
 
         Args:
-            own: who lacks the keys that this party has, in their order, [own keys]; None without a table.
+            own: who lacks the keys that this party has, in their order, [own keys]; None without a table,
+                and where its key is a part of the others'.
             counts: how many rows each key has, where this is the party with many.
         """
-        manifest, lacks = self.bundle.manifest, own
+        manifest, lacks, place = self.bundle.manifest, own, self.peers.network.place
         if manifest.missing:
             lacks = self.all_lacks(own)
         if manifest.many is not None and counts is None:
             keys = None if lacks is None else len(lacks)
             counts = hear_counts(self.peers, manifest.many, keys, self.settings.rows)
-        if not manifest.missing and manifest.many is None:
+        if not manifest.missing and manifest.many is None and not manifest.parts:
             return {}
-        parties = [party for party in manifest.keyed if party != manifest.many]
+        rows = len(lacks) if lacks is not None else None
+        rows = rows if counts is None else int(counts.sum())
+        parts = self._at_parts(place, rows)
         if lacks is None:
-            lacks = np.zeros(0 if counts is None else len(counts), np.int64)
-        return standing(parties, manifest.missing, lacks, counts)
+            known = next((len(at) for at in parts.values()), 0) if counts is None else len(counts)
+            lacks = np.zeros(known, np.int64)
+        parties = [p for p in manifest.keyed if p != manifest.many and p not in manifest.parts]
+        return standing(parties, manifest.missing, lacks, counts) | parts
+
+    def _at_parts(self, place: str, rows: int | None) -> dict[str, Indices]:
+        """Of parties whose key is a part of the others', if it matters here, the row of each row [rows]."""
+        manifest, found = self.bundle.manifest, {}
+        for party in manifest.parts:
+            if not manifest.knows(place, party) and place != manifest.first:
+                continue
+            if place == manifest.first:
+                at = self._told[party]
+            else:
+                lacking = party in manifest.missing
+                at = hear_at(self.peers, manifest.first, party, rows, self.settings.rows, lacking)
+            used = np.unique(at[at != ABSENT])
+            found[party] = np.where(at == ABSENT, ABSENT, np.searchsorted(used, at))
+            if place == party:
+                self._used = used
+        return found
 
     def all_lacks(self, own: Indices | None) -> Indices:
         """Who lacks each key, [keys]; VFL0655 where this party's own keys, `own`, are not among them."""

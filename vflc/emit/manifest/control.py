@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vflc_common.control import (
+    ALIGN_AT,
     ALIGN_PRESENT,
     ALIGN_ROWS,
     ALIGN_WHICH,
@@ -38,12 +39,19 @@ def control(model: Scheduled) -> list[dict[str, Any]]:
         entries.append(_entry(HELD_OUT, [kept.party], places))
     keyed = [party for party in model.parties if party.key and party.name in places]
     lacking = [party.name for party in keyed if party.missing]
-    if lacking:
-        required = [party.name for party in keyed if not party.missing]
+    parts = [party.name for party in keyed if party.part is not None]
+    if lacking or parts:
+        required = [party.name for party in keyed if not party.missing and party.name not in parts]
         first = next((party.name for party in keyed if party.many), required[0])
-        entries.append(_entry(ALIGN_PRESENT, [first], places))
-        if told := [each for group in (required, lacking) if len(group) > 1 for each in group]:
+        lacking_whole = [name for name in lacking if name not in parts]
+        if lacking:
+            entries.append(_entry(ALIGN_PRESENT, [first], places))
+        told = required if len(required) > 1 else []
+        if told := [*told, *(lacking_whole if len(lacking) > 1 or parts else ())]:
             entries.append(_entry(ALIGN_WHICH, [first], told))
+        reached = [place for place in places if any(_reads(model, place, part) for part in parts)]
+        if reached:
+            entries.append(_entry(ALIGN_AT, [first], reached))
     many = [party.name for party in model.parties if party.many and party.name in places]
     if many:
         entries.append(_entry(ALIGN_ROWS, many, places))
@@ -58,6 +66,11 @@ def control(model: Scheduled) -> list[dict[str, Any]]:
             entries.append(_entry(LOSS, sorted(summing, key=places.index), [judge]))
         entries.append(_entry(BEST, sorted(set(deciding.values()), key=places.index), places))
     return entries
+
+
+def _reads(model: Scheduled, place: str, party: str) -> bool:
+    """Whether a place has to know which rows are of which key of a party: it is that party, or reads it."""
+    return place == party or any({edge.source, edge.target} == {place, party} for edge in model.edges)
 
 
 def decides(model: Scheduled) -> dict[Program, str]:

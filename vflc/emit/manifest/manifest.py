@@ -82,6 +82,7 @@ def parties(model: Lowered) -> list[dict[str, Any]]:
             "key": key_json(party.key),
             **({"rows_per_key": "many"} if party.many else {}),
             **({"missing": True} if party.missing else {}),
+            **({"part_of_key": list(party.part)} if party.part is not None else {}),
             **{
                 f"{kind}s": [c.name for c in party.columns if _declared(c) == kind]
                 for kind in ("feature", "column", "label", "weight")
@@ -101,6 +102,7 @@ def _declared(column: ColumnInfo) -> str:
 def _of_key(party: Mapping[str, Any]) -> str:
     """What a page says behind a key."""
     many = ", many rows each" if "rows_per_key" in party else ""
+    many += ", a part of the key" if "part_of_key" in party else ""
     return many + (", may lack rows" if "missing" in party else "")
 
 

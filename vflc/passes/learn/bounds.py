@@ -33,6 +33,7 @@ def made_of(source: SecretSource, columns: Columns) -> tuple[str, ...]:
 def learned(model: Lowered, reaching: Mapping[str, Received]) -> tuple[Learned, ...]:
     """For every place, every column of every other party's table, in the order of the spec."""
     columns, found = declared(model), []
+    starred = any(party.part is not None for party in model.parties)
     known = {(g.receiver, g.party, g.column) for r in model.releases for g in r.grants if g.held}
     for place, secrets in reaching.items():
         by_column: dict[tuple[str, str], dict[Secret, None]] = {}
@@ -53,12 +54,13 @@ def learned(model: Lowered, reaching: Mapping[str, Received]) -> tuple[Learned, 
             if party.key and not party.population:
                 # rows come in the order of their keys, also to a place that has none
                 key = ", ".join(party.key)
+                told = party.many or (starred and party.part is None)
                 found.append(
                     Learned(
                         place,
                         party.name,
                         key,
-                        Bound("counts" if party.many else "rows"),
+                        Bound("counts" if told else "rows"),
                         ("alignment",),
                         PROGRAMS,
                     )

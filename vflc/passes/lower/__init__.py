@@ -24,7 +24,7 @@ from vflc.passes.lower.calls import call
 from vflc.passes.lower.columns import lower_party
 from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.frozen import frozen
-from vflc.passes.lower.keys import check_keys, check_protections
+from vflc.passes.lower.keys import check_keys, check_protections, key_parts
 from vflc.passes.lower.metrics import check_metrics, measured
 from vflc.passes.lower.modules import Modules
 from vflc.passes.lower.objective import lower_objectives
@@ -186,6 +186,7 @@ def _parties(spec: tree.Spec, scope: Scope, modules: Modules, ev: Evaluator) -> 
                 modules.bind(scope, LazyValue.known(item.name.text, item.name.span, value))
             else:
                 modules.bind(scope, LazyValue.known(item.name.text, item.name.span, None))
+    parties = key_parts(parties)
     check_keys(ev, parties)
     return parties
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec.structs import replace
 from vflc_common.keys import MOST_LACKING
 
 from vflc.diagnostics import RelatedSpan
@@ -61,8 +62,25 @@ def may_lack(ev: Evaluator, party: tree.Party) -> bool:
     return True
 
 
+def key_parts(parties: Mapping[str, PartyInfo]) -> dict[str, PartyInfo]:
+    """The parties, with which columns of the joined rows' key are theirs where they name some of them."""
+    keyed = [party for party in parties.values() if party.key and not party.population]
+    most = max((len(party.key) for party in keyed), default=0)
+    whole = [party for party in keyed if len(party.key) == most]
+    first = next((p for p in whole if p.many), next((p for p in whole if not p.missing), None))
+    if first is None:
+        return dict(parties)
+    at = {name: i for i, name in enumerate(first.key)}
+    return {
+        name: replace(party, part=tuple(at[column] for column in party.key))
+        if 0 < len(party.key) < most and not party.many and set(party.key) <= at.keys()
+        else party
+        for name, party in parties.items()
+    }
+
+
 def check_keys(ev: Evaluator, parties: Mapping[str, PartyInfo]) -> None:
-    """VFL0113 where keys have different numbers of columns, VFL0114 where two parties have many rows."""
+    """VFL0113 where keys do not match, VFL0114 where two parties have many rows."""
     lacking = [party for party in parties.values() if party.missing]
     for party in lacking[MOST_LACKING:]:
         ev.error(
@@ -71,10 +89,10 @@ def check_keys(ev: Evaluator, parties: Mapping[str, PartyInfo]) -> None:
             party.span,
             "remove `missing party allowed` where all rows are there",
         )
-    if lacking and not any(party.key and not party.missing for party in parties.values()):
+    if lacking and not any(p.key and not p.missing and p.part is None for p in parties.values()):
         ev.error(
             "VFL0116",
-            f"{lacking[0].name} cannot lack rows: no other party has any",
+            f"{lacking[0].name} cannot lack rows: no other party says which there are",
             lacking[0].span,
             "remove `missing party allowed`",
         )
@@ -87,25 +105,31 @@ def check_keys(ev: Evaluator, parties: Mapping[str, PartyInfo]) -> None:
             "let one of them have one row a key, or add columns to the key until all have one",
             RelatedSpan(many[0].span, f"the key of {many[0].name}"),
         )
-    keyed = [party for party in parties.values() if party.key]
+    keyed = [party for party in parties.values() if party.key and party.part is None]
+    keyed.sort(key=lambda party: -len(party.key))
     for party in keyed[1:]:
         first = keyed[0]
         if len(party.key) != len(first.key):
+            help = "give all parties as many key columns, those that match in the same order"
+            if not party.many:
+                help = f"name columns of the key of {first.name}: {', '.join(first.key)}"
             ev.error(
                 "VFL0113",
                 f"the keys of {first.name} and {party.name} differ: {_listed(first)}, and {_listed(party)}",
                 party.span,
-                "give all parties as many key columns, those that match in the same order",
+                help,
                 RelatedSpan(first.span, f"the key of {first.name}"),
             )
 
 
 def check_protections(ev: Evaluator, protects: Sequence[tree.Protect], parties: Iterable[PartyInfo]) -> None:
     """VFL0115: what a mechanism proves is of one row, which a key's rows would share or add up."""
-    joined = next((party for party in parties if party.many or party.missing), None)
+    joined = next((party for party in parties if party.many or party.missing or party.part is not None), None)
     if joined is None:
         return
     why = "many rows a key, as {} has" if joined.many else "rows that a party lacks, as {} may"
+    if joined.part is not None:
+        why = "a key that is a part of another's, as that of {} is"
     for protect in protects:
         ev.error(
             "VFL0115",
