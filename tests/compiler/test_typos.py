@@ -53,7 +53,7 @@ def test_the_spec_has_no_mistake_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("right", "wrong", "code"),
     [
-        ("key phone\n  feature Age", "key phone, day\n  feature Age", "VFL0113"),
+        ("key phone\n  feature Age", "key tel, day\n  feature Age", "VFL0113"),
         ("key phone\n  feature Age", "ky phone\n  feature Age", "VFL0001"),
         ("key phone\n  feature Age", "key\n  feature Age", "VFL0001"),
         ("party alice", "party", "VFL0001"),

@@ -36,6 +36,8 @@ objective bce(logit, bob.liked)
 
 def whole(kind: str, text: str) -> str:
     """An example as a complete spec."""
+    if kind == "spec":
+        return text
     if kind == "columns":
         other = "party bob { key ID  column Rating: int  label liked = Rating > 3 }"
         return f"party p {{\n  key ID\n{text}}}\n{other}\n" + MODEL.format(feature="p.features").replace(
@@ -51,7 +53,7 @@ def ids(example: tuple[str, str]) -> str:
 
 
 def test_kinds_are_known() -> None:
-    assert {kind.split()[0] for kind, _ in EXAMPLES} == {"columns", "statements", "train", "refused"}
+    assert {kind.split()[0] for kind, _ in EXAMPLES} == {"columns", "statements", "train", "refused", "spec"}
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if not e[0].startswith("refused")], ids=ids)

@@ -8,9 +8,11 @@ import pytest
 from vflc_runtime.data.spread import KeySpread
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.counts import (
+    hear_at,
     hear_counts,
     hear_patterns,
     hear_which,
+    tell_at,
     tell_counts,
     tell_patterns,
     tell_which,
@@ -21,7 +23,7 @@ from vflc_runtime.party.peers import Peers
 class Said:
     """Peers of which one says what it is made to say."""
 
-    manifest = SimpleNamespace(missing=("alice", "carol"))
+    manifest = SimpleNamespace(missing=("alice", "carol"), knows=lambda place, party: True)
 
     def __init__(self, *payloads: bytes) -> None:
         self.payloads: dict[str, list[bytes]] = {}
@@ -95,6 +97,30 @@ def test_presence_that_cannot_be_is_refused(said: bytes) -> None:
         hear_patterns(peers(Said(said)), "bob", 1000)
     with pytest.raises(Failure, match="VFL0655"):
         hear_which(peers(Said(b"too long for two keys")), "bob", 2)
+
+
+def test_what_is_told_of_a_part_of_the_key() -> None:
+    said = Said()
+    for at in (np.array([2, -1, 0, 2]), np.arange(70_000)):
+        tell_at(peers(said), "carol", at)
+        assert (hear_at(peers(said), "bob", "carol", len(at), 10**6, True) == at).all()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [b"short"],
+        [head(0)],
+        [head(3), of(1, 2, 3)],
+        [head(10**9)],
+        [head(2), of(1)],
+        [head(2), of(1, 2**32 - 1)],
+        [head(2), of(2**32 - 1, 2**32 - 1)],
+    ],
+)
+def test_keys_that_cannot_be_are_refused(said: list[bytes]) -> None:
+    with pytest.raises(Failure, match="VFL0655"):
+        hear_at(peers(Said(*said)), "bob", "carol", 2, 1000, may_lack=False)
 
 
 def test_sums_and_copies_of_distinct_rows() -> None:

@@ -14,6 +14,7 @@ from partying import exchange, site, tensors, together, train_alone, train_toget
 from safetensors.numpy import load_file
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.manifest import read_manifest
+from vflc_runtime.data.overlap import overlap
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.run import export
 from vflc_runtime.party.align import align_party
@@ -215,6 +216,20 @@ def test_aligned_by_itself(run: Path, tmp_path: Path) -> None:
         {*rows["UserID"].to_pylist()}
     )
     assert found["maker"]["kept"] == len({*rows["ItemID"].to_pylist()})
+
+
+def test_counted_before_a_run(run: Path) -> None:
+    parties: dict[str, Any] = {
+        "bank": {"key": "UserID", "part_of_key": [0]},
+        "shop": {"key": ["UserID", "ItemID"]},
+        "maker": {"key": "ItemID", "part_of_key": [1]},
+    }
+    found, due = overlap(parties, SOURCES), json.loads((run / "metrics.json").read_text())["data"]["parties"]
+    assert found.problem is None and found.common == due["shop"]["kept"]
+    assert {party: counts.kept for party, counts in found.parties.items()} == {p: due[p]["kept"] for p in due}
+    doubled = overlap(parties, SOURCES | {"bank": pa.concat_tables([SOURCES["bank"], BANK.slice(5, 1)])})
+    assert doubled.problem is not None and doubled.problem.code == "VFL0605"
+    assert doubled.common == found.common and doubled.parties["bank"].doubled == 2
 
 
 def test_who_is_told_what(run: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
-from vflc_common.keys import has_many, may_lack
+from vflc_common.keys import has_many, key_part, may_lack
 
 from vflc_runtime.data.align import join_keys
+from vflc_runtime.data.keys import key_part as part_of
 from vflc_runtime.data.keys import key_text, wanted_keys
 from vflc_runtime.data.read import connect, counted, load, open_sources
 from vflc_runtime.data.source import OpenedSource, TableSource, quote, unreadable
@@ -42,7 +44,7 @@ class RowCounts:
         rows: all of them.
         blank: without a key.
         doubled: with a key that another row has, too.
-        kept: with a key that all parties have, but for one that may lack rows.
+        kept: with a key that all parties have, but for those that may lack rows.
     """
 
     rows: int
@@ -62,7 +64,7 @@ class Overlap:
 
     Args:
         parties: by name.
-        common: keys that all parties have.
+        common: keys that all parties have; if some keys are a part of the others', of these.
         nearly: how many more there would be if keys were written alike, by how.
         problem: what a run would stop at.
     """
@@ -88,11 +90,13 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableS
         try:
             for party, opened in open_sources(connection, {party: given[party] for party in parties}).items():
                 _read(connection, parties[party], opened)
+            if any(key_part(info) is not None for info in parties.values()):
+                return _starred(connection, parties)
             common = _common(connection, list(parties), "key")
             needed = [party for party, info in parties.items() if not may_lack(info)]
             connection.execute(f"CREATE TABLE everywhere AS {_intersection(needed, 'key')}")
             return Overlap(
-                {party: _counts(connection, party) for party in parties},
+                {party: _counts(connection, party, "everywhere") for party in parties},
                 common,
                 _nearly(connection, list(parties), common),
                 _problem(connection, parties),
@@ -101,6 +105,20 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableS
             raise unreadable(", ".join(parties), "the tables", error) from None
         finally:
             connection.close()
+
+
+def _starred(connection: Connection, parties: Mapping[str, Mapping[str, Any]]) -> Overlap:
+    """The same where the keys of some are a part of the others'; which are nearly equal is not counted."""
+    problem = _problem(connection, parties)
+    if problem is not None and problem.code != "VFL0606":
+        with suppress(Failure):
+            join_keys(connection, list(parties), parties)
+    counts = {}
+    for party, info in parties.items():
+        part = key_part(info)
+        key = "key" if part is None else part_of("key", part)
+        counts[party] = _counts(connection, party, f"(SELECT {key} AS key FROM common)")
+    return Overlap(counts, counted(connection, "SELECT count(*) FROM common"), {}, problem)
 
 
 def _read(connection: Connection, info: Mapping[str, Any], source: OpenedSource) -> None:
@@ -122,14 +140,15 @@ def _common(connection: Connection, parties: Sequence[str], form: str) -> int:
     return counted(connection, f"SELECT count(*) FROM ({_intersection(parties, form)})")
 
 
-def _counts(connection: Connection, party: str) -> RowCounts:
+def _counts(connection: Connection, party: str, everywhere: str) -> RowCounts:
+    """`everywhere` is a table of the keys that take part."""
     name = raw_name(party)
     doubled = f"SELECT count(*) AS times FROM {name} WHERE NOT {_BLANK} GROUP BY key HAVING count(*) > 1"
     return RowCounts(
         rows=counted(connection, f"SELECT count(*) FROM {name}"),
         blank=counted(connection, f"SELECT count(*) FROM {name} WHERE {_BLANK}"),
         doubled=counted(connection, f"SELECT coalesce(sum(times), 0) FROM ({doubled})"),
-        kept=counted(connection, f"SELECT count(*) FROM {name} SEMI JOIN everywhere USING (key)"),
+        kept=counted(connection, f"SELECT count(*) FROM {name} SEMI JOIN {everywhere} USING (key)"),
     )
 
 

@@ -95,6 +95,7 @@ def who_may_learn(data: Mapping[str, Any]) -> list[str]:
         "code: the encoders' output, and no more. nothing: no message depends on it. For a key:",
         "which rows are common, in which order, and what else the method of alignment reveals.",
         *_of_lacking(data),
+        *_of_parts(data),
         "",
         "| receiver | column | at most | in | through | known to reveal |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -115,15 +116,22 @@ def _of_lacking(data: Mapping[str, Any]) -> list[str]:
     names = [party["name"] for party in data["parties"] if "missing" in party]
     if not names:
         return []
-    listed = " and ".join(names)
+    if not names[1:]:
+        text = f"{names[0]} may lack rows: each other party learns which of its own rows {names[0]} has, and"
+        return ["", text, "every place how many it lacks."]
     text = (
-        f"Rows may lack {listed}: each party learns which of its own rows each of them has, and every place"
+        f"{' and '.join(names)} may lack rows: each party learns which of its own rows each of them has, and"
     )
-    return [
-        "",
-        text,
-        "how many rows there are for each set of them." if names[1:] else "how many rows it lacks.",
-    ]
+    return ["", text, "every place how many rows there are for each set of them."]
+
+
+def _of_parts(data: Mapping[str, Any]) -> list[str]:
+    """What is told of keys that are a part of the others'."""
+    names = [party["name"] for party in data["parties"] if "part_of_key" in party]
+    if not names:
+        return []
+    text = f"Keys of {' and of '.join(names)} are a part of the others': such a party, and whoever reads what"
+    return ["", text, "it computes, is told which rows, in the order of the whole key, are one of its keys'."]
 
 
 def held_anyway(names: Sequence[str]) -> str:
