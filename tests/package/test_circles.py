@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from package.statements import statements
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
@@ -34,7 +35,7 @@ def files() -> Mapping[str, Path]:
 
 def imported(code: str) -> Iterator[str]:
     """Modules of ours that code names in an import, wherever it stands."""
-    for node in ast.walk(ast.parse(code)):
+    for node, _ in statements(ast.parse(code).body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in files())
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from package.statements import statements
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,21 +64,13 @@ def imports(path: Path) -> tuple[tuple[str, bool], ...]:
 
 
 def _imports(path: Path) -> Iterator[tuple[str, bool]]:
-    tree = ast.parse(path.read_text("utf-8"))
-    lazy = {
-        id(inner)
-        for outer in ast.walk(tree)
-        if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef))
-        or (isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.unparse(outer.test))
-        for inner in ast.walk(outer)
-    }
-    for node in ast.walk(tree):
+    for node, inside in statements(ast.parse(path.read_text("utf-8")).body):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, id(node) not in lazy) for alias in node.names)
+            yield from ((alias.name, not inside) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import hides where it goes"
             names = [f".{alias.name}" for alias in node.names] if node.module == "vflc_runtime" else [""]
-            yield from (((node.module or "") + name, id(node) not in lazy) for name in names)
+            yield from (((node.module or "") + name, not inside) for name in names)
 
 
 def layer(module: str) -> str | None:

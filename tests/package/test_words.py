@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from package.statements import statements
 from vflc_common import canonical
 from vflc_common.bound import LEAST_FIRST, Bound
 from vflc_common.expressions import CALLS, columns, operation_type, type_of
@@ -63,9 +64,9 @@ HALVES = {
 def types_defined(top: Path) -> Iterator[tuple[str, str]]:
     """The public classes and aliases of types that files define, with their file."""
     for path in sorted(top.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                node.body = []
+        for node, inside in statements(ast.parse(path.read_text("utf-8")).body):
+            if inside == "function":
+                continue
             names: list[str] = []
             if isinstance(node, ast.ClassDef):
                 names = [node.name]
