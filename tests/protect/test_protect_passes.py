@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from granting import granted
 from protecting import SUM
-from test_protect_graphs import HUB, builder, codes, evaluated, node, protection
+from test_protect_graphs import builder, codes, evaluated, node, protection
+from test_protect_instead import HUB
 from test_protect_rows import type_of
 from test_protect_weights import HEAD, TAIL
 from vflc_common.words import PROGRAMS
