@@ -37,6 +37,7 @@ SECTIONS = {
     "recurrent": "Recurrent layers",
     "convolution": "Convolutions and pooling",
     "losses": "Losses and penalties",
+    "woe": "Weights of evidence",
 }
 """Titles by the module of `vflc/ops` that a function is in; another module is its own title."""
 

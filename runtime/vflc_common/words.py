@@ -8,11 +8,15 @@ from typing import Literal, get_args
 FORMAT = 1
 """Of manifest.json, plan.json and keras.json."""
 
-Program = Literal["train", "evaluate", "predict"]
-PROGRAMS: tuple[Program, ...] = get_args(Program)
-"""What a place can run."""
+Program = Literal["train", "evaluate", "predict", "fit"]
+EVERY_PROGRAM: tuple[Program, ...] = get_args(Program)
+"""What a place can run; frames number them in this order."""
+FIT: Program = "fit"
+"""What a model with fitted tables runs besides: once over the training rows, before the first step."""
+PROGRAMS: tuple[Program, ...] = tuple(each for each in EVERY_PROGRAM if each != FIT)
+"""What every model runs."""
 PROGRAM_WORDS: dict[Program, str] = {"train": "training", "evaluate": "evaluation", "predict": "prediction"}
-"""Programs by the words of the language."""
+"""Programs by the words of the language, to which `fit` is part of training."""
 
 Phase = Literal["forward", "backward"]
 PHASES: tuple[Phase, ...] = get_args(Phase)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,33 @@ class StartedFrom:
     gone: tuple[str, ...]
     kept: tuple[str, ...]
     fitted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceOfBins:
+    """What a table of weights of evidence was fitted to.
+
+    Args:
+        name: of the table.
+        feature, label: whose bins they are, and of what they are evidence.
+        counts: of each bin [n, 2], the training rows with the label and those without, by their weight.
+        woe: the weight of evidence of each bin [n].
+        information: the information value of all bins.
+    """
+
+    name: str
+    feature: str
+    label: str
+    counts: list[list[float]]
+    woe: list[float]
+    information: float
+
+
+@dataclass(frozen=True, slots=True)
+class TablesFitted:
+    """Tables were fitted to the training rows: those that are here."""
+
+    tables: Sequence[EvidenceOfBins]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +197,7 @@ Event = (
     | Warned
     | Resumed
     | StartedFrom
+    | TablesFitted
     | EpochStarted
     | Progress
     | EpochEnded

@@ -43,6 +43,9 @@ def learn_specs(draw: st.DrawFn) -> str:
             terms.append(f"mse(dense({p}_low, 1), {p}.z)")
         if draw(st.booleans()):
             terms.append(draw(st.sampled_from(OTHERS)).format(p=p))
+    if draw(st.booleans()):  # a table that is fitted to a party's bins and another's labels, where these are
+        bins, labels = draw(st.sampled_from(names)), draw(st.sampled_from(names))
+        terms.append(f"mse(dense(woe([{bins}.c], {labels}.y), 1), {draw(st.sampled_from(names))}.z)")
     owner = draw(st.sampled_from(names))
     chosen = [p for p in names if draw(st.booleans())] or [names[0]]
     place = draw(st.sampled_from(names))

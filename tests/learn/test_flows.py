@@ -61,7 +61,7 @@ class Found:
     def __init__(self, *nodes: Node, inference: tuple[Node, ...] = (), **parts: Any) -> None:
         given = {"guards": (), "gradients": (), "updates": (), "assigns": (), "parties": PARTIES} | parts
         graphs = [Graph({each.id: each for each in part}) for part in (nodes, inference or nodes)]
-        model: Any = SimpleNamespace(graph=graphs[0], inference=graphs[1], **given)
+        model: Any = SimpleNamespace(graph=graphs[0], inference=graphs[1], fits=(), **given)
         self.flow = FlowAnalysis(model)
 
     def names(self, members: int) -> set[str]:

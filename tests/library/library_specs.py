@@ -62,6 +62,7 @@ LOGITS = {
 
 CREDIT = {
     "Scorecard": "Scorecard(both)",
+    "WoeScorecard": "WoeScorecard([alice.user, bob.item], bob.y)",
     "ScorecardTop": "ScorecardTop([a, b])\na = ScorecardBottom(alice.features)\n"
     "b = ScorecardBottom([bob.item, bob.price])",
     "Monotone": "Monotone([alice.age, -bob.price], x, units = [6, 4])\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from library.library_specs import BOTTOMS, LOGITS, TASKS, rows, spec
+from vflc_runtime.run import fitting
 from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import DiagnosticCollector, SourceText
@@ -70,10 +71,17 @@ def session(name: str, folder: Path, precision: str, unsplit: bool) -> Session:
     return Session(folder, seed=3, threads=1)
 
 
+def fit(session: Session, batch: dict[str, np.ndarray]) -> None:
+    """Fits tables, as a run does before its first step."""
+    if session.fits_tables:
+        fitting.fit(session, [(batch, len(batch["bob.y"]))], {})
+
+
 @pytest.mark.parametrize("name", [*LOGITS, *TASKS])
 def test_learns(name: str, tmp_path: Path):
     trained = session(name, tmp_path / "split", "float32", unsplit=False)
     first = trained.evaluate(rows(500, 99, np.float32)).loss
+    fit(trained, rows(500, 98, np.float32))
     for seed in range(STEPS):
         trained.step(rows(64, seed, np.float32))
     last = trained.evaluate(rows(500, 99, np.float32)).loss
@@ -84,6 +92,8 @@ def test_learns(name: str, tmp_path: Path):
 def test_split_is_unsplit(name: str, tmp_path: Path):
     split = session(name, tmp_path / "split", "float64", unsplit=False)
     whole = session(name, tmp_path / "whole", "float64", unsplit=True)
+    for each in (split, whole):
+        fit(each, rows(100, 98, np.float64))
     for seed in range(4):
         batch = rows(17, seed, np.float64)
         assert abs(split.step(batch).loss - whole.step(batch).loss) < 1e-9

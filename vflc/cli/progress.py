@@ -80,6 +80,9 @@ class Screen:
                 self._waiting(event)
             case events.Resumed():
                 self.console.print(f"continues after step {event.step:,}, in epoch {event.epoch}")
+            case events.TablesFitted():
+                for line in fitted(event, columns()):
+                    self._print(line)
             case events.StartedFrom():
                 self._print("\n".join(started(event, columns())))
             case events.Undefined():
@@ -215,6 +218,15 @@ def started(event: events.StartedFrom, width: int) -> Iterator[str]:
     for what, names in told.items():
         if names:
             yield from broken(f"  {what}: {', '.join(names)}", width, "  ", 4)
+
+
+def fitted(event: events.TablesFitted, width: int) -> Iterator[str]:
+    """The information value of each table of weights of evidence, the largest first."""
+    tables = sorted(event.tables, key=lambda each: -each.information)
+    for label in dict.fromkeys(each.label for each in tables):
+        found = [(each.feature, each.information) for each in tables if each.label == label]
+        values = ", ".join(f"{feature} {value:.3f}" for feature, value in found)
+        yield from broken(f"information values for {label}: {values}", width, "", 2)
 
 
 def warned(event: events.Warned) -> None:

@@ -65,6 +65,8 @@ CODES: dict[str, str] = {
     "VFL0222": "A label that cannot be masked or balanced",
     "VFL0223": "Several labels or predictions that do not fit the value",
     "VFL0226": "Compression that saves nothing",
+    "VFL0233": "Weights of evidence of what has no bins",
+    "VFL0234": "Weights of evidence for what is no binary label",
     # Disclosure
     "VFL0301": "A raw feature or label would cross between parties",
     "VFL0302": "A feature used at a place that may not see it",
@@ -236,6 +238,7 @@ CODES: dict[str, str] = {
     "VFL0713": "Owners of a model that names its own",
     "VFL0775": "Kernels that are missing",
     "VFL0766": "A part of a model that vflc exported",
+    "VFL0770": "Weights of evidence for a label that never varies",
     "VFL0765": "An ONNX model that runs as it is",
     "VFL0720": "A fitted vocabulary without values",
     "VFL0721": "A file that is no vocabulary",

@@ -89,7 +89,7 @@ def emit_population(
 
 def _place(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[str, bytes]:
     graphs: dict[str, bytes] = {}
-    for program in PROGRAMS:
+    for program in model.programs:
         graph = model.graph_of(program)
         for stage in schedule.stages[program]:
             graphs[stage.name] = to_onnx(

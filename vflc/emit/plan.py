@@ -54,7 +54,8 @@ def plan(model: Scheduled, schedule: PlaceSchedule, precision: str, files: dict[
             for weight, value in model.assigns
             if model.graph[weight].place == place
         ],
-        "programs": {p: [_step(step.do, step.what) for step in schedule.programs[p]] for p in PROGRAMS},
+        **_fits(model, place),
+        "programs": {p: [_step(step.do, step.what) for step in schedule.programs[p]] for p in model.programs},
         "reports": {program: _reports(model, place, program) for program in PROGRAMS},
         "metrics": [_metric(model, p) for p in model.predictions if _measured_at(model, p) == place],
         "train": _train(model),
@@ -64,7 +65,7 @@ def plan(model: Scheduled, schedule: PlaceSchedule, precision: str, files: dict[
 def _used(model: Scheduled, place: str) -> dict[str, Node]:
     """Everything that any program reads at the place, in order of the graph."""
     found: dict[str, Node] = {}
-    for program in PROGRAMS:
+    for program in model.programs:
         graph = model.graph_of(program)
         needed = graph.ancestors(model.roots(program))
         found |= {n.id: n for n in graph if n.id in needed and n.place == place and n.op not in PLACELESS}
@@ -170,13 +171,19 @@ def _weights(node: Node) -> list[dict[str, Any]]:
     ]
 
 
+def _fits(model: Scheduled, place: str) -> dict[str, Any]:
+    """The weights of the place that are fitted before the first step, where any are anywhere."""
+    own = [fit for fit in model.fits if model.inference[fit.weight].place == place]
+    return {"fits": [asdict(fit) for fit in own]} if own else {}
+
+
 def _array(node: Node) -> dict[str, Any]:
     return {"name": node.id, "shape": list(node.type.sizes), "table": node.attrs["table"]}
 
 
 def _graphs(model: Scheduled, schedule: PlaceSchedule, files: dict[str, str]) -> dict[str, Any]:
     graphs: dict[str, Any] = {}
-    for program in PROGRAMS:
+    for program in model.programs:
         graph = model.graph_of(program)
         for stage in schedule.stages[program]:
             serial = any(OPS[graph[name].op].serial for name in stage.nodes)

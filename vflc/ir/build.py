@@ -11,6 +11,7 @@ from vflc_common.words import Phase
 from vflc.diagnostics.span import Span
 from vflc.ir.budget import Budget
 from vflc.ir.graph import Graph, Node, SecretSource
+from vflc.ir.model import FittedTable
 from vflc.ir.types import Axis, DType, TensorType
 
 UNSHARED = frozenset({"weight", "random", "drawn"})
@@ -59,6 +60,7 @@ class Build(Struct):
         span: the user's text that new nodes come from.
         assigns: (weight's name, id of its value after the step), for weights that are not trained.
         losses: one entry for every loss and penalty made.
+        fits: one entry for every table that is fitted before the first step.
         budget: what nodes are counted against, where a user's text makes them.
     """
 
@@ -70,6 +72,7 @@ class Build(Struct):
     span: Span | None = None
     assigns: list[tuple[str, str]] = field(default_factory=list)
     losses: list[LossTerm] = field(default_factory=list)
+    fits: list[FittedTable] = field(default_factory=list)
     budget: Budget | None = None
     _counts: dict[str, int] = field(default_factory=dict)
     _known: dict[tuple[Any, ...], Node] = field(default_factory=dict)
@@ -121,9 +124,18 @@ class Build(Struct):
         return self.op("constant", value=_frozen(value), dtype=dtype)
 
     def weight(
-        self, label: str, axes: Sequence[Axis], init: Initializer, trainable: bool = True, table: bool = False
+        self,
+        label: str,
+        axes: Sequence[Axis],
+        init: Initializer,
+        trainable: bool = True,
+        table: bool = False,
+        sources: frozenset[SecretSource] = frozenset(),
     ) -> Node:
-        """A weight named after the scope. A `table`'s first axis are rows that `gather` reads."""
+        """A weight named after the scope. A `table`'s first axis are rows that `gather` reads.
+
+        `sources` are what it is fitted to, where no optimizer trains it.
+        """
         with self.within(phase="forward"):
             node_id = self.fresh(label)
             node = Node(
@@ -132,7 +144,7 @@ class Build(Struct):
                 (),
                 {"name": node_id, "init": init, "trainable": trainable, "table": table},
                 TensorType(tuple(axes)),
-                frozenset(),
+                sources,
                 self.place,
                 "forward",
                 self.span,

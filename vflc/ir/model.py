@@ -107,6 +107,26 @@ class Loss(Struct, frozen=True):
     strength: float = 0.0
 
 
+class FittedTable(Struct, frozen=True):
+    """A weight that follows from a sum over the training rows, before the first step; no optimizer has it.
+
+    Args:
+        weight: [bin, 1], the weight of evidence of each bin.
+        counts: of a batch [bin, 2], how many rows of each bin have the label, and how many do not.
+        feature: whose bins these are.
+        label: what they are evidence of.
+        smoothing: how many rows of no evidence each bin is given besides.
+        monotone: whether neighbouring bins are put together until evidence rises, or falls, from bin to bin.
+    """
+
+    weight: str
+    counts: str
+    feature: str
+    label: str
+    smoothing: float
+    monotone: bool
+
+
 class Prediction(Struct, frozen=True):
     """What `predict NAME = …` names: a value in the units of the party's table.
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from vflc_common.words import PROGRAMS
-
 from vflc.ir.graph import Graph, Node
 from vflc.ir.stages import (
     ByMode,
@@ -79,7 +77,7 @@ def show_schedule(model: Scheduled, stages: bool = True) -> str:
     """Every place's programs, step by step, and with `stages` what each one reads and leaves."""
     lines: list[str] = []
     for schedule in model.schedules:
-        for program in PROGRAMS:
+        for program in model.programs:
             steps = schedule.programs[program]
             lines.append(
                 f"{schedule.place} {program}: " + (", ".join(f"{s.do} {s.what}" for s in steps) or "nothing")

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from msgspec import Struct, field
 from vflc_common.plugins import Plugin
-from vflc_common.words import Program
+from vflc_common.words import EVERY_PROGRAM, FIT, PROGRAMS, Program
 
 from vflc.diagnostics import Span
 from vflc.ir.graph import Graph
@@ -20,6 +20,7 @@ from vflc.ir.learn import Evidence, Learned, Spend
 from vflc.ir.model import (
     ClientGraphs,
     Edge,
+    FittedTable,
     Gradient,
     Loss,
     Message,
@@ -46,6 +47,7 @@ class Lowered(Struct, frozen=True, kw_only=True, eq=False):
     predictions: tuple[Prediction, ...]
     assigns: tuple[tuple[str, str], ...]
     train: TrainConfig
+    fits: tuple[FittedTable, ...] = ()
     population: Population | None = None
     releases: tuple[Release, ...] = ()
     acceptances: tuple[Acceptance, ...] = ()
@@ -61,6 +63,11 @@ class Lowered(Struct, frozen=True, kw_only=True, eq=False):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """What its places run."""
+        return EVERY_PROGRAM if self.fits else PROGRAMS
 
     def party(self, name: str) -> PartyInfo | None:
         return next((party for party in self.parties if party.name == name), None)
@@ -89,7 +96,7 @@ class Placed(Lowered, frozen=True, kw_only=True, eq=False):
 
 
 class ByMode(Placed, frozen=True, kw_only=True, eq=False):
-    """`graph` is what runs in training, `inference` what runs in evaluation and prediction."""
+    """`graph` is what runs in training steps, `inference` what runs elsewhere."""
 
     inference: Graph
 
@@ -111,6 +118,8 @@ class Optimized(Differentiated, frozen=True, kw_only=True, eq=False):
 
     def roots(self, program: Program) -> list[str]:
         """What a program must compute."""
+        if program == FIT:
+            return [fit.counts for fit in self.fits]
         wanted: list[str] = []
         if program != "predict":
             wanted += [loss.node for loss in self.losses]

@@ -15,7 +15,7 @@ from vflc.ir.types import TensorType
 from vflc.ops import (  # noqa: F401  isort: skip
     arithmetic, compare, activation, reduce, shape, join, linear, table, source, mode, windows,
     elementwise, structure, layers, embedding, sequence, recurrent, convolution, protect, outside,
-    others,
+    woe, others,
 )  # fmt: skip
 from vflc.ops.losses import (  # noqa: F401  isort: skip
     bce, cce, focal, hinge, mse, mae, huber, quantile, poisson, gaussian_nll,

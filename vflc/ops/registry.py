@@ -201,6 +201,8 @@ class Op(Struct, frozen=True):
         uncopied: whether an input that was copied out to the shape of the others is better read as it was.
         serial: whether its kernel must, or had better, run in one thread.
         mixes_rows: whether a row of the output may depend on any row of the inputs.
+        openly: whether a spec that has it asks that what it reads crosses to it as it is; what is learned of
+            that must still be granted.
         of_batch: whether it is made of the rows that happen to be in a batch, so that it says nothing outside
             of training.
     """
@@ -238,6 +240,7 @@ class Op(Struct, frozen=True):
     uncopied: bool = False
     serial: bool = False
     mixes_rows: bool = False
+    openly: bool = False
     of_batch: bool = False
 
     def linear_in(self, position: int, inputs: int) -> bool:

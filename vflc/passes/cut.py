@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
-from vflc_common.words import PROGRAMS, Program
+from vflc_common.words import Program
 
 from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import PLACELESS
@@ -40,8 +40,8 @@ class Cut:
 
     def __call__(self, model: Optimized, collector: DiagnosticCollector) -> Partitioned:
         used: dict[tuple[str, str, str], list[Program]] = defaultdict(list)
-        crossing_in = {program: crossings(model, program) for program in PROGRAMS}
-        for program in PROGRAMS:
+        crossing_in = {program: crossings(model, program) for program in model.programs}
+        for program in model.programs:
             for crossing in crossing_in[program]:
                 node = model.graph_of(program)[crossing.node]
                 used[crossing.node, crossing.target, node.phase].append(program)
@@ -90,7 +90,7 @@ def _messages(
 ) -> tuple[Message, ...]:
     by_key = {(edge.node, edge.target, edge.phase): edge for edge in edges}
     grouped: dict[tuple[str, str, str, tuple[str, ...]], list[Program]] = defaultdict(list)
-    for program in PROGRAMS:
+    for program in model.programs:
         graph = model.graph_of(program)
         depth = levels(graph)
         batches: dict[tuple[int, str, str, str], list[str]] = defaultdict(list)

@@ -35,7 +35,7 @@ class Modes:
             graph=training.only(
                 training.ancestors(roots + assigned + [weight for weight, _ in model.assigns])
             ),
-            inference=inference.only(inference.ancestors(roots)),
+            inference=inference.only(inference.ancestors(roots + [fit.counts for fit in model.fits])),
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from msgspec import Struct
-from vflc_common.words import PROGRAMS, Program
+from vflc_common.words import Program
 
 from vflc.ir.graph import PLACELESS, STEPS, Graph
 from vflc.ir.model import UNSPLIT, PlaceSchedule, Stage
@@ -79,6 +79,7 @@ def _needless(model: Lowered) -> Iterator[str]:
     roots = [loss.node for loss in model.losses]
     roots += [name for p in model.predictions for name in (p.node, *p.measured)]
     roots += [name for pair in model.assigns for name in pair]
+    roots += [name for fit in model.fits for name in (fit.weight, fit.counts)]
     needed = model.graph.ancestors(roots)
     yield from (f"nothing needs `{node.id}`" for node in model.graph if node.id not in needed)
 
@@ -130,7 +131,7 @@ def _not_updated(model: Optimized) -> Iterator[str]:
 
 def _uncut(model: Partitioned) -> Iterator[str]:
     nodes = {edge.id: edge for edge in model.edges}
-    for program in PROGRAMS:
+    for program in model.programs:
         carried = Counter(e for m in model.messages if program in m.programs for e in m.edges)
         declared = {edge.id for edge in model.edges if program in edge.programs}
         for name in sorted(declared | carried.keys()):
@@ -154,7 +155,7 @@ def _read_elsewhere(model: Partitioned, program: Program) -> Iterator[tuple[str,
 
 def _unready(model: Scheduled) -> Iterator[str]:
     """Steps that lack what they read, and messages and results that no step sends, receives or makes."""
-    for program in PROGRAMS:
+    for program in model.programs:
         made: set[str] = set()
         for schedule in model.schedules:
             yield from _Replay(model, schedule, program).breaches(made)

@@ -31,4 +31,6 @@ def pruned(model: M) -> M:
     keep = model.graph.ancestors(roots)
     assigns = tuple((weight, value) for weight, value in model.assigns if weight in keep)
     keep |= model.graph.ancestors(value for _, value in assigns)
-    return replace(model, graph=model.graph.only(keep), assigns=assigns)
+    fits = tuple(fit for fit in model.fits if fit.weight in keep)
+    keep |= model.graph.ancestors(fit.counts for fit in fits)
+    return replace(model, graph=model.graph.only(keep), assigns=assigns, fits=fits)

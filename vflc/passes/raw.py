@@ -10,6 +10,7 @@ from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
 from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.outside import is_fixed
 from vflc.ir.release import Acceptance
+from vflc.ops import OPS
 
 MOST_NAMED = 4
 """So many features are named where several are refused at once."""
@@ -25,6 +26,11 @@ def raw_values(graph: Graph) -> set[str]:
         if (node.op == "weight" and not is_fixed(node)) or any(name in weighty for name in node.inputs):
             weighty.add(node.id)
     return {node.id for node in graph if node.sources and node.id not in weighty}
+
+
+def asked_for(graph: Graph, name: str, place: str | None) -> bool:
+    """Whether all that reads a value at a place says that it crosses as it is."""
+    return all(OPS[user.op].openly for user in graph.users()[name] if user.place == place)
 
 
 def raw_code(node: Node) -> str:
@@ -65,7 +71,7 @@ def refuse_raw(
     for node in graph:
         for source in graph.inputs(node):
             crosses = source.id in raw and source.place != node.place and source.op not in PLACELESS
-            if not crosses or (raw_code(source), source.id) in waived:
+            if not crosses or OPS[node.op].openly or (raw_code(source), source.id) in waived:
                 continue
             if (source.id, node.place) not in refused:
                 refused.add((source.id, node.place))

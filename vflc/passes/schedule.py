@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import ClassVar
 
-from vflc_common.words import PROGRAMS, Program
+from vflc_common.words import Program
 
 from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import PLACELESS, STEPS, Graph, Node
@@ -38,7 +38,7 @@ class Scheduling:
         for place in model.places:
             stages: dict[Program, tuple[Stage, ...]] = {}
             programs: dict[Program, tuple[Step, ...]] = {}
-            for program in PROGRAMS:
+            for program in model.programs:
                 stages[program], programs[program] = _Planner(model, place, program).plan()
             schedules.append(PlaceSchedule(place, programs, stages))
         return Scheduled.of(model, schedules=tuple(schedules))

@@ -45,7 +45,7 @@ class Simplify:
 def _named(model: Optimized) -> frozenset[str]:
     """Values that are known by their ids outside the graph."""
     names = {loss.node for loss in model.losses} | {p.node for p in model.predictions}
-    names |= {value for _, value in model.assigns}
+    names |= {value for _, value in model.assigns} | {fit.counts for fit in model.fits}
     for guard in model.guards:
         names |= {*guard.before, *guard.after, *(value for _, value in guard.keeps)}
     return frozenset(names)

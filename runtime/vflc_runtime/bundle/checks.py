@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from vflc_common.metrics import METRICS, metric_use
+from vflc_common.words import FIT
 
 from vflc_runtime.bundle.columns import check_columns
 from vflc_runtime.bundle.manifest import Manifest
@@ -130,8 +131,22 @@ def _check_updates(plan: Plan) -> None:
             )
     for optimizer in plan.optimizers.values():
         _check_optimizer(plan, optimizer)
+    _check_fits(plan, updated | set(plan.assigns))
     if updated & set(plan.assigns) or not set(plan.assigns) <= set(plan.arrays):
         raise damaged("plan.json: an assign names no array, or one that an update changes")
+
+
+def _check_fits(plan: Plan, changed: set[str]) -> None:
+    """A table that is fitted is one of its own, which nothing else changes."""
+    for fit in plan.fits:
+        weight = plan.weights.get(fit.weight)
+        alone = weight is not None and weight.array == weight.name and weight.name not in changed
+        if not alone or weight is None or weight.trainable or weight.shape[1:] != (1,):
+            raise damaged(f"plan.json: {fit.weight!r} is no table to fit")
+        if not fit.smoothing > 0 or FIT not in plan.programs or fit.label not in plan.inputs:
+            raise damaged(f"plan.json: it does not say how to fit {fit.weight!r}")
+    if len({fit.weight for fit in plan.fits}) < len(plan.fits):
+        raise damaged("plan.json: a table is fitted twice")
 
 
 def _check_optimizer(plan: Plan, optimizer: Optimizer) -> None:
@@ -262,6 +277,7 @@ class _PlaceFlow(ProgramCheck[Plan]):
         super().check()
         report = self.plan.reports[self.program]
         wanted = [loss.value for loss in report.losses] + [value for _, value in report.predictions]
+        wanted += [fit.counts for fit in self.plan.fits if self.program == FIT]
         for metric in self.plan.metrics:
             wanted += metric.programs.get(self.program, ())
         self._need(wanted, "the report")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from vflc_common.canonical import digest
 from vflc_common.keys import MOST_LACKING
 from vflc_common.plugins import Plugin
-from vflc_common.words import BYTES, FORMAT, PHASES, PRECISIONS, PROGRAMS, RANGE
+from vflc_common.words import BYTES, EVERY_PROGRAM, FORMAT, PHASES, PRECISIONS, RANGE
 
 from vflc_runtime.bundle.contents import PlaceHashes, read_hashes
 from vflc_runtime.bundle.packing import Packing, read_packing
@@ -27,6 +27,8 @@ Dim = int | Literal["batch"] | None
 class Edge:
     """One value that crosses from a place to another; `value` is its id at both ends.
 
+    Of a column of ids that crosses as it is, they are from 0 to below `ids`.
+
     The users of a population run many at once, and what they send and get crosses one after
     another along the first axis: of rows touched all of theirs, and else one entry, a "batch", for each.
     """
@@ -41,6 +43,7 @@ class Edge:
     programs: tuple[str, ...]
     protections: tuple[str, ...] = ()
     packing: Packing | None = None
+    ids: int | None = None
 
     @property
     def aside(self) -> bool:
@@ -222,9 +225,10 @@ def _edge(item: Json, places: tuple[str, ...], many: bool, precision: str, plugi
         phase=item["phase"].one_of(*PHASES),
         shape=("batch", *shape) if many and shape[:1] != (None,) else shape,
         dtype=item["dtype"].one_of(*BYTES),
-        programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
+        programs=tuple(program.one_of(*EVERY_PROGRAM) for program in item["programs"]),
         protections=tuple(each["id"].text() for each in item.get("protections") or ()),
         packing=read_packing(item, precision, plugins),
+        ids=None if (ids := item.get("ids")) is None else ids.integer(1),
     )
 
 
@@ -240,7 +244,7 @@ def _message(item: Json, edges: dict[str, Edge]) -> Message:
         sender=item["from"].text(),
         receiver=item["to"].text(),
         phase=item["phase"].text(),
-        programs=tuple(program.one_of(*PROGRAMS) for program in item["programs"]),
+        programs=tuple(program.one_of(*EVERY_PROGRAM) for program in item["programs"]),
         edges=item["edges"].texts(),
     )
     for name in message.edges:

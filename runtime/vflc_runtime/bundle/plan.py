@@ -231,6 +231,22 @@ class ProgramReport:
 
 
 @dataclass(frozen=True, slots=True)
+class TableFit:
+    """That a weight [n, 1] is the weight of evidence of bins, by their `counts` [n, 2] of the training rows.
+
+    `counts` is the value that has them of a batch: of each bin the rows with the label, and those without.
+    `smoothing` and `monotone` are as in the spec.
+    """
+
+    weight: str
+    counts: str
+    feature: str
+    label: str
+    smoothing: float
+    monotone: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOutRule:
     """A column of a party's table that decides which rows are kept for validation, and how."""
 
@@ -306,6 +322,7 @@ class Plan(PlacePlan):
     reports: dict[str, ProgramReport]
     metrics: tuple[MeasuredPrediction, ...]
     training: Training
+    fits: tuple[TableFit, ...] = ()
 
     @property
     def measures(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from vflc_common.arrays import Array
 from vflc_common.metrics import METRICS, metric_use
 from vflc_common.words import (
+    EVERY_PROGRAM,
     FORMAT,
     FROM_FILE,
     HELD_OUT_BY,
@@ -17,7 +18,6 @@ from vflc_common.words import (
     OF_LAYERS,
     PRECISIONS,
     PREDICTED,
-    PROGRAMS,
     STEPS,
     HeldOutBy,
     Predicted,
@@ -43,6 +43,7 @@ from vflc_runtime.bundle.plan import (
     Slice,
     Slot,
     Step,
+    TableFit,
     Training,
     Update,
     Weight,
@@ -75,7 +76,7 @@ def read_head(contents: Contents, plan: Json) -> dict[str, Any]:
         "tables": tuple(table.name() for table in plan["tables"]),
         "programs": {
             name: tuple(_step(step) for step in plan["programs"][name])
-            for name in PROGRAMS
+            for name in EVERY_PROGRAM
             if plan["programs"].get(name) is not None
         },
     }
@@ -95,9 +96,10 @@ def read_plan(contents: Contents) -> Plan:
         optimizers=_by(plan["optimizers"], _optimizer, "id"),
         updates=_by(plan["updates"], _update, "id"),
         assigns={a["array"].text(): a["value"].text() for a in plan["assigns"]},
-        reports={name: _report(plan["reports"].get(name)) for name in PROGRAMS},
+        reports={name: _report(plan["reports"].get(name)) for name in EVERY_PROGRAM},
         metrics=tuple(_metric(item) for item in plan["metrics"]),
         training=_training(plan["train"]),
+        fits=() if (fits := plan.get("fits")) is None else tuple(map(_fit, fits)),
         guards={} if (guards := plan.get("guards")) is None else _by(guards, read_guard, "id"),
     )
 
@@ -142,6 +144,17 @@ def _weight(first: Mapping[str, Array], item: Json) -> Weight:
         offset=item["offset"].integer(),
         fitted=None if (fitted := item.get("fitted")) is None else _fitted(fitted),
         slice=None if (part := item.get("slice")) is None else _slice(part),
+    )
+
+
+def _fit(item: Json) -> TableFit:
+    return TableFit(
+        weight=item["weight"].text(),
+        counts=item["counts"].text(),
+        feature=item["feature"].text(),
+        label=item["label"].text(),
+        smoothing=item["smoothing"].number(),
+        monotone=item["monotone"].flag(),
     )
 
 

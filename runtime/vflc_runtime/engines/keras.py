@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from vflc_common.arrays import Array
-from vflc_common.words import PROGRAMS
+from vflc_common.words import EVERY_PROGRAM
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.engines.buffers import LAST, check_last
@@ -33,7 +33,9 @@ class KerasEngine:
     def __init__(self, plan: Plan, programs: tuple[str, ...], seed: int, threads: int | None = None) -> None:
         self.plan, self._seed = plan, seed
         self._tf = tensorflow(threads).tf
-        chosen: list[str] = [name for name in PROGRAMS if name in programs]  # training: its variables count
+        chosen: list[str] = [
+            name for name in EVERY_PROGRAM if name in programs
+        ]  # training: its variables count
         steps = {name: plan.programs.get(name, ()) for name in chosen}
         self._graphs = {name: {s.target for s in run if s.do == "run"} for name, run in steps.items()}
         runs = dict.fromkeys(s.target for run in steps.values() for s in run if s.do == "run")

@@ -24,7 +24,7 @@ from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.metrics import Meter
 from vflc_runtime.protect import record, spending
 from vflc_runtime.protect.account import Facts
-from vflc_runtime.run import start, units
+from vflc_runtime.run import fitting, start, start_weights, units
 from vflc_runtime.run.coordinator import Coordinator
 from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.run.settings import bits
@@ -95,6 +95,8 @@ class EpochLoop(TrainingLoop):
 
     def advance(self) -> None:
         """See `TrainingLoop`."""
+        if not self.progress.step:
+            self._fit()
         if self._epoch():
             self._close_epoch()
         elif self.progress.position:
@@ -114,6 +116,15 @@ class EpochLoop(TrainingLoop):
             spending.go_on_otherwise(settings, manifest, place, guard, known)
 
         return record.watching(self.run_folder.path, self.session.guards(), settings, charge)
+
+    def _fit(self) -> None:
+        """Fits tables, before the first step; those that the run was given to start from stay as they are."""
+        if self.session.fits_tables:
+            kept = start_weights.given(self.run_folder.path, self.session.engines)
+            found = fitting.fit(self.session, fitting.batches(self.data, self.order.train), kept)
+            for place, tables in found.items():
+                fitting.write(self.run_folder.path / place, tables)
+            self.listen(events.TablesFitted([each for tables in found.values() for each in tables]))
 
     def _epoch(self) -> bool:
         """The rest of an epoch; False where the run must end before the epoch does."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Array
-from vflc_common.words import DEFAULT_ENGINE, PROGRAMS
+from vflc_common.words import DEFAULT_ENGINE, EVERY_PROGRAM, FIT, PROGRAMS
 
 from vflc_runtime.bundle.folder import Bundle, opened
 from vflc_runtime.bundle.slices import joined
@@ -97,6 +97,7 @@ class Session:
         self._transport = transport or LocalNetwork(listen)
         self.engines: dict[str, Engine] = {}
         self.executors: dict[str, Executor] = {}
+        programs = (*programs, FIT) if "train" in programs and self.fits_tables else programs
         for place, plan in plans.items():
             self.engines[place] = made = make(plan, programs, self.seed, threads)
             self.executors[place] = Executor(plan, self.bundle.manifest, made, self._transport.channel(place))
@@ -108,7 +109,7 @@ class Session:
                 place: tuple(i.id for i in plan.inputs.values() if not (i.label and program == "predict"))
                 for place, plan in plans.items()
             }
-            for program in PROGRAMS
+            for program in EVERY_PROGRAM
         }
         self._trimmed = {i.id for plan in plans.values() for i in plan.inputs.values() if i.trimmed}
 
@@ -156,6 +157,15 @@ class Session:
     def evaluate(self, inputs: Mapping[str, Array], rows: int | None = None) -> Outcome:
         """Losses, predictions and what metrics measure of `inputs` [rows, …]; no weight changes."""
         return self._run("evaluate", inputs, 0, rows)
+
+    @property
+    def fits_tables(self) -> bool:
+        """Whether some place fits tables to the training rows, for which all run a program of their own."""
+        return any(FIT in plan.programs for plan in self.bundle.plans.values())
+
+    def fit(self, inputs: Mapping[str, Array], rows: int | None = None) -> None:
+        """Leaves in the engines what tables are fitted to of `inputs` [rows, …]; no weight changes."""
+        self._run(FIT, inputs, 0, rows)
 
     def predict(self, inputs: Mapping[str, Array], rows: int | None = None) -> dict[str, Array]:
         """Predictions by name, [rows, …]; labels need not be among the inputs."""

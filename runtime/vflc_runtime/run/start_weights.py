@@ -9,18 +9,18 @@ audit knows them as the attacker does, who may have the file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from vflc_common.arrays import Array
-from vflc_common.words import DEFAULT_ENGINE
+from vflc_common.words import DEFAULT_ENGINE, ENCODERS_FILE
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle
-from vflc_runtime.bundle.plan import Weight
+from vflc_runtime.bundle.plan import TableFit, Weight
 from vflc_runtime.bundle.slices import cut, joined
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
@@ -143,6 +143,31 @@ def fitted(path: Path, bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def _without_tables(given: StartingWeights, path: Path, bundle: Bundle, refit: bool) -> StartingWeights:
+    """What is left of them without tables that are fitted anew: all, or those whose bins or label changed."""
+    old = RunFolder(path).bundle(DEFAULT_ENGINE) if path.is_dir() and not refit else None
+    fitted = {
+        place: {fit.weight for fit in plan.fits if refit or not _same_table(fit, place, old, bundle)}
+        for place, plan in bundle.plans.items()
+    }
+    left = {
+        place: {name: value for name, value in own.items() if name not in fitted[place]}
+        for place, own in given.weights.items()
+    }
+    return given._replace(weights=left)
+
+
+def _same_table(fit: TableFit, place: str, old: Bundle | None, bundle: Bundle) -> bool:
+    """Whether a table is fitted as in a run, to columns encoded alike; a file is taken at its word."""
+    if old is None:
+        return True
+    before = old.plans[place].fits if place in old.plans else ()
+    parties = {name.partition(".")[0] for name in (fit.feature, fit.label)}
+    chains = [[each.manifest.contents.get(p, {}) for p in parties] for each in (old, bundle)]
+    alike = len({tuple(part.get(ENCODERS_FILE) for part in each) for each in chains}) == 1
+    return alike and any(replace(each, counts=fit.counts) == fit for each in before)
+
+
 def _before(path: Path, bundle: Bundle) -> Ancestors:
     """The specs that weights come from; a file is known to everybody, and so is what it tells."""
     if not path.is_dir():
@@ -212,6 +237,12 @@ def take(run: Path, engines: Mapping[str, Engine]) -> None:
         engine.load({name: kept.get(name, value).astype(value.dtype) for name, value in now.items()})
 
 
+def given(run: Path, places: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The names of the weights that were kept, by place."""
+    paths = {place: run / place / FILE for place in places}
+    return {p: frozenset(files.read_tensors(path)[0]) for p, path in paths.items() if path.is_file()}
+
+
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
     """What a new run starts from: weights, what encoders were fitted to where kept, and of which specs."""
@@ -232,6 +263,7 @@ class StartingPoint:
             return None
         path = Path(options.start)
         given = read(path, bundle)
+        given = _without_tables(given, path, bundle, options.refit)
         return cls(path, given, {} if options.refit else fitted(path, bundle), _before(path, bundle))
 
     def tell(self, state: Mapping[str, Any], listen: Listener) -> None:

@@ -19,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 from safetensors.numpy import save_file
 from vflc_common.arrays import Array, Indices
+from vflc_common.words import FIT
 
 from vflc_runtime import files
 from vflc_runtime.bundle.manifest import Manifest
@@ -94,6 +95,8 @@ class Recorder:
         self._epoch: tuple[int, Indices] = (-1, np.arange(0))
 
     def __call__(self, envelope: Envelope) -> None:
+        if envelope.program == FIT:
+            return  # the bins of rows, which steps send as well
         if envelope.program == "train":
             if envelope.step != self._step or self._part is not None:
                 self._end_step()

@@ -73,7 +73,7 @@ class Frame:
         number: of numbered frames in this direction, from 1.
         generation: of the run, as the sender counts.
         index: of the message or the control kind in the manifest.
-        program: its position in `PROGRAMS`.
+        program: its position in `EVERY_PROGRAM`.
         incarnation: 16 random bytes, other ones for every process.
         known: the incarnation of the receiver as the sender knows it, or nothing.
         received: the last number that the sender accepted.

@@ -51,6 +51,7 @@ class Gate:
     def __init__(self, manifest: Manifest, place: str, program: str) -> None:
         self.place, self.program = place, program
         self._expected: dict[str, _Expected] = {}
+        self._ids = {edge.id: edge.ids for edge in manifest.edges.values() if edge.ids is not None}
         for message in manifest.messages.values():
             if message.receiver == place and program in message.programs:
                 edges = [manifest.edges[name] for name in message.edges]
@@ -94,6 +95,11 @@ class Gate:
                     envelope, f"edge {name!r} of shape {list(tensor.shape)} instead of {due_shape}"
                 )
 
+        for name in self._ids.keys() & tensors.keys() if self._ids else ():
+            if not _are_ids(tensors[name], self._ids[name]):
+                ids = f"an id that is not from 0 to {self._ids[name] - 1}"
+                raise self._refused(envelope, f"edge {name!r} with {ids}")
+
     def _refused(self, envelope: Envelope, what: str) -> Failure:
         return Failure(
             "VFL0615",
@@ -101,6 +107,11 @@ class Gate:
             "run the same bundle on both sides, at the same step; nothing undeclared is accepted",
             exit_code=PEER,
         )
+
+
+def _are_ids(values: Array, count: int) -> bool:
+    """Whether all are from 0 to below `count`."""
+    return not values.size or (int(values.min()) >= 0 and int(values.max()) < count)
 
 
 def _exact(declared: tuple[Dim, ...], rows: int) -> tuple[int, ...] | None:

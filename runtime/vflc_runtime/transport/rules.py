@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 from vflc_common.arrays import Array
-from vflc_common.words import PROGRAMS
+from vflc_common.words import EVERY_PROGRAM
 
 from vflc_runtime.bundle.manifest import ControlMessage, Edge, Manifest, Message
 from vflc_runtime.errors import PEER, Failure
@@ -102,7 +102,7 @@ class MessageRules:
             if tensor.size:
                 raw = np.ascontiguousarray(tensor, WIRE_DTYPES[dtype])
                 parts.append(raw.reshape(-1).view(np.uint8).data)
-        program = PROGRAMS.index(envelope.program)
+        program = EVERY_PROGRAM.index(envelope.program)
         frame = Frame(
             FrameKind.MESSAGE, number=number, generation=generation, index=declared.index, program=program,
             step=envelope.step, tensors=tuple(tensors),
@@ -137,7 +137,7 @@ class MessageRules:
         if declared is None:
             raise BadFrame(f"message number {frame.index}, which is not declared from {sender!r}")
         message = declared.message
-        if frame.program >= len(PROGRAMS) or PROGRAMS[frame.program] not in message.programs:
+        if frame.program >= len(EVERY_PROGRAM) or EVERY_PROGRAM[frame.program] not in message.programs:
             raise BadFrame(f"message {message.id!r} in a program that does not have it")
         if [tensor.edge for tensor in frame.tensors] != list(range(len(declared.edges))):
             raise BadFrame(f"message {message.id!r} with other edges than declared")
@@ -151,11 +151,13 @@ class MessageRules:
             rows = next((n for n, due in zip(tensor.shape, edge.shape, strict=True) if due == "batch"), rows)
             tensors[edge.id] = view = _view(frame.payload[at : at + tensor.nbytes], tensor)
             if view.dtype.kind == "f" and not np.isfinite(view).all():
-                raise NotFiniteFrame(f"edge {edge.id!r} at step {frame.step} of {PROGRAMS[frame.program]!r}")
+                raise NotFiniteFrame(
+                    f"edge {edge.id!r} at step {frame.step} of {EVERY_PROGRAM[frame.program]!r}"
+                )
             at += tensor.nbytes
         if at > declared.bytes:
             raise BadFrame(f"message {message.id!r} of {at} bytes, declared are at most {declared.bytes}")
-        program = PROGRAMS[frame.program]
+        program = EVERY_PROGRAM[frame.program]
         return Envelope(message.id, sender, message.phase, program, frame.step, tensors)
 
     def heard(self, sender: str, frame: Frame) -> tuple[str, bytes]:

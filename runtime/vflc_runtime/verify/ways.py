@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from vflc_common.arrays import Array, Indices
+from vflc_common.words import FIT
 
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Edge
@@ -24,6 +25,7 @@ from vflc_runtime.data.batches import Order
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.spread import KeySpread
 from vflc_runtime.errors import Failure
+from vflc_runtime.run import fitting
 from vflc_runtime.run.loading import present
 from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.transport.messages import Envelope
@@ -182,6 +184,7 @@ def idle_weights(
     `way` is unsplit and in float64, as is `data`. Raises as `verify`.
     """
     session = Session(way.bundle, way.engine, settings.seed, settings.threads, ("train",))
+    _fit(session, data)
     shares = Shares(session)
     for index, rows in enumerate(_batches(data, settings)):
         session.step(data.batch(rows))
@@ -189,6 +192,12 @@ def idle_weights(
         if listen is not None:
             listen(f"{way.name} in float64", index + 1)
     return shares.idle()
+
+
+def _fit(session: Session, data: Dataset) -> None:
+    """Fits tables to all rows, as a run does before its first step."""
+    if session.fits_tables:
+        fitting.fit(session, fitting.batches(data, np.arange(data.rows)), {})
 
 
 def _batches(data: Dataset, settings: VerifySettings) -> list[Indices]:
@@ -232,6 +241,7 @@ class _Run:
         bundle = self._way.bundle
         data = replace(data, once=bundle.manifest.once, present=present(bundle))
         self._step = 0
+        _fit(self._session, data)
         start = {name: value.copy() for name, value in self._weights().items() if name in self._idle}
         self._add_weights()
         for index, rows in enumerate(batches):
@@ -291,6 +301,8 @@ class _Run:
                     self._add("message", edge, found)
 
     def _message(self, envelope: Envelope) -> None:
+        if envelope.program == FIT:
+            return  # what comes of it is compared: the tables
         for edge, tensor in envelope.tensors.items():
             spread = self._spread(edge, "sender")
             self._add("message", edge, spread.expanded(tensor) if spread else tensor)

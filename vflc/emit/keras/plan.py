@@ -11,7 +11,7 @@ from collections.abc import Set
 from typing import Any
 
 from vflc_common.canonical import canonical
-from vflc_common.words import PROGRAMS, Program
+from vflc_common.words import Program
 
 from vflc.emit.keras.gradients import gradient_graphs, private_graph, row_ids
 from vflc.emit.keras.models import ONE, KerasModel, to_keras
@@ -69,10 +69,12 @@ def _update_model(update: UpdateGraph, name: str, precision: str) -> KerasModel:
 def _without_stages(schedule: PlaceSchedule, steps: list[Step], run: Set[str]) -> PlaceSchedule:
     """The schedule with the steps that run here, `run` the graphs that do."""
     programs: dict[Program, tuple[Step, ...]] = {"train": tuple(steps)}
-    for program in ("evaluate", "predict"):
+    for program in schedule.programs:
+        if program == "train":
+            continue
         all_steps = schedule.programs[program]
         programs[program] = tuple(step for step in all_steps if step.do != "run" or step.what in run)
-    return PlaceSchedule(schedule.place, programs, dict.fromkeys(PROGRAMS, ()))
+    return PlaceSchedule(schedule.place, programs, dict.fromkeys(schedule.programs, ()))
 
 
 def _guards(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[str, KerasModel]:
@@ -107,7 +109,7 @@ def _private(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[
 def _forward(model: Scheduled, schedule: PlaceSchedule, precision: str) -> dict[str, KerasModel]:
     """A model of every stage that leaves forward values which someone reads."""
     models: dict[str, KerasModel] = {}
-    for program in PROGRAMS:
+    for program in model.programs:
         graph = model.graph_of(program)
         for stage in schedule.stages[program]:
             nodes = [name for name in stage.nodes if graph[name].phase == "forward"]

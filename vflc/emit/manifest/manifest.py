@@ -15,6 +15,7 @@ from vflc_common.words import BYTES, FORMAT
 from vflc import __version__
 from vflc.emit.manifest.control import control, decides, described
 from vflc.emit.manifest.disclosed import given_away
+from vflc.emit.manifest.fitted import described_tables, fitted
 from vflc.emit.manifest.learned import learned, who_may_learn
 from vflc.emit.manifest.packing import packed, ranges
 from vflc.emit.manifest.protected import protected, protection, protections
@@ -61,6 +62,7 @@ def manifest(
         **({"once": list(model.once)} if model.once else {}),
         "control": control(model),
         "decides": decides(model),
+        **fitted(model),
         **plugins(model),
         **listed(model),
         **protections(model),
@@ -139,6 +141,7 @@ def _edge(model: Scheduled, edge: Edge, precision: str) -> dict[str, Any]:
         "shape": [axis.name if axis.size is None else axis.size for axis in node.type.axes],
         "axes": [axis.name for axis in node.type.axes],
         "dtype": dtype_name(node.type.dtype, precision),
+        **({"ids": node.attrs["rows"]} if node.attrs.get("kind") == "id" else {}),
         "bytes_per_row": size if node.type.batched else 0,
         "bytes_per_step": 0 if node.type.batched else size,
         "depends_on": _names(node.sources),
@@ -206,6 +209,7 @@ def markdown(data: dict[str, Any]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += described_models(data.get("models", []))
+    lines += described_tables(data.get("fitted", []))
     each = "step"
     if "population" in data:
         each = "client update"

@@ -16,7 +16,7 @@ from vflc.ops.loss import rule_of
 from vflc.passes.evidence.coefficients import Backward, Coefficient
 from vflc.passes.evidence.scores import ScoreBesideLabels, scores
 from vflc.passes.evidence.values import Fact, facts
-from vflc.passes.raw import raw_values
+from vflc.passes.raw import asked_for, raw_values
 
 SEEDED = frozenset({"constant", "random"})
 """Values that every place can make for itself: from the spec, or from the seed that all share."""
@@ -53,7 +53,7 @@ class Analysis(Struct, frozen=True):
         train, inference: facts about forward values of both graphs.
         guards: the mechanism that an edge's value came out of, by edge id.
         leaks: of every place that receives gradients and every term of the objective.
-        bare: ids of edges whose value no weight stands before.
+        bare: ids of edges whose value no weight stands before, and no spec asks for as it is.
     """
 
     model: Partitioned
@@ -84,7 +84,12 @@ def analyse(model: Partitioned) -> Analysis:
     """Runs on a placed, differentiated, protected and cut model."""
     guards = {edge.id: model.guards_of(edge.node) for edge in model.edges}
     raw = {program: raw_values(model.graph_of(program)) for program in PROGRAMS}
-    bare = frozenset(edge.id for edge in model.edges if edge.node in raw[edge.programs[0]])
+    bare = frozenset(
+        edge.id
+        for edge in model.edges
+        if edge.node in raw[edge.programs[0]]
+        and not asked_for(model.graph_of(edge.programs[0]), edge.node, edge.target)
+    )
     train = facts(model, model.graph)
     both = {id(node): train[node.id] for node in model.graph if node.id in train}
     inference = facts(model, model.inference, both)

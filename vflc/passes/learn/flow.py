@@ -106,6 +106,8 @@ class FlowAnalysis:
         }
         self._guards = {after: guard for guard in model.guards for after in guard.after if not guard.masks}
         self._sums = {total: guard for guard in model.guards if guard.weights for total in guard.before}
+        first = self._run(model.inference, training=False) if model.fits else {}
+        self._fits = {fit.weight: first[fit.counts].all for fit in model.fits}
         self.train = self._settle()
         self.inference = self._run(model.inference, training=False)
 
@@ -133,6 +135,7 @@ class FlowAnalysis:
                     found[weight] = found.get(weight, 0) | flows[pair[0]].all | flows[pair[1]].all
         for weight, value in model.assigns:
             found[weight] = found.get(weight, 0) | flows[value].all
+        found |= self._fits
         return found
 
     def _run(self, graph: Graph, training: bool) -> dict[str, Flows]:

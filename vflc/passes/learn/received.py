@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from vflc_common.metrics import LOSS, metric_use
-from vflc_common.words import PROGRAMS, Program
+from vflc_common.words import FIT, PROGRAMS, Program
 
 from vflc.ir.graph import SecretSource
 from vflc.ir.stages import Partitioned
@@ -23,7 +23,10 @@ HELD_OUT = "control validation"
 
 
 class Route(Struct, frozen=True):
-    """One crossing that depends on a secret: an edge's id, and the program that it crosses in."""
+    """One crossing that depends on a secret: an edge's id, and the program that it crosses in.
+
+    What crosses to fit tables, before the first step, does so in training.
+    """
 
     edge: str
     program: Program
@@ -75,7 +78,7 @@ def _crossings(model: Partitioned, flow: FlowAnalysis, place: str) -> Iterator[t
                 open_ended = model.graph_of(program)[edge.node].type.row_size is None
                 yield (
                     value.row | value.mixed | (value.sizes if open_ended else 0),
-                    Route(edge.id, program),
+                    Route(edge.id, PROGRAMS[0] if program == FIT else program),
                 )
     if (kept := model.train.held_out) is not None and kept.party != place:
         yield flow.secrets.bit(SecretSource(kept.party, kept.column)), Route(HELD_OUT, "train")

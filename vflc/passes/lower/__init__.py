@@ -108,7 +108,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     losses = lower_objectives(ev, [i for i in spec.items if isinstance(i, tree.Objective)], scope)
     if population is not None:
         _no_whole_tables(ev)
-        _no_files(ev)
+        _only_the_seed(ev)
     bound_predictions = [bind_prediction(ev, found, losses, parties) for found in predicted]
     check_inputs(ev, predicted)
     trained = next((i for i in spec.items if isinstance(i, tree.Train)), None)
@@ -134,6 +134,16 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         for p in predictions
     )
     assigns = tuple((ids(weight), ids(value)) for weight, value in ev.build.assigns)
+    fits = tuple(
+        replace(
+            fit,
+            weight=ids(fit.weight),
+            counts=ids(fit.counts),
+            feature=ids(fit.feature),
+            label=ids(fit.label),
+        )
+        for fit in ev.build.fits
+    )
     _trainable(graph, losses, collector)
     graph, assigns = frozen(graph, assigns, config, collector)
     releases = [
@@ -162,6 +172,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         predictions=predictions,
         assigns=assigns,
         train=config,
+        fits=fits,
         population=population,
         releases=tuple(release for release in releases if release),
         acceptances=tuple(acceptance for acceptance in accepted if acceptance),
@@ -238,12 +249,15 @@ def _no_whole_tables(ev: Evaluator) -> None:
             ev.collector.error("VFL0150", text, span, "remove `rows = all`")
 
 
-def _no_files(ev: Evaluator) -> None:
+def _only_the_seed(ev: Evaluator) -> None:
     """Weights of a population start from the seed at every user."""
     node = next((node for node in ev.build.graph if "values" in node.attrs), None)
     if node is not None:
         text = "a block of an ONNX file is not supported in a population in this version"
         ev.collector.error("VFL0502", text, node.span, "write its layers in the spec")
+    for fit in ev.build.fits[:1]:
+        text = "`woe` is not supported in a population in this version: no user has the label of all rows"
+        ev.collector.error("VFL0502", text, ev.build.graph[fit.weight].span, "use `embed(…, dim = 1)`")
 
 
 def _has_penalty(part: Any) -> bool:

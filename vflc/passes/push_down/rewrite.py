@@ -74,6 +74,7 @@ def _kept(model: Lowered) -> tuple[str, ...]:
     found = [name for loss in model.losses for name in (loss.node, loss.logit, loss.label, loss.weight)]
     found += [name for prediction in model.predictions for name in (prediction.node, *prediction.measured)]
     found += [name for pair in model.assigns for name in pair]
+    found += [name for fit in model.fits for name in (fit.weight, fit.counts)]
     return tuple(dict.fromkeys(name for name in found if name and name in model.graph))
 
 
