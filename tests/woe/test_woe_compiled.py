@@ -110,6 +110,7 @@ def test_what_is_no_bin_is_not_taken_in(id: int, tmp_path: Path) -> None:
         (("features, bob.bad)", "features, bob.bad, smoothing = 0)"), "VFL0205"),
         (("features, bob.bad)", "features, bob.bad, weight = one_hot(bob.Age))"), "VFL0203"),
         (("train {", "protect bob.bad with label_dp(epsilon = 4)\ntrain {"), "VFL0333"),
+        (("train {", "protect alice.City with quantize(bits = 8)\ntrain {"), "VFL0333"),
         (("party alice {\n  key ID", "party alice {\n  key ID\n  missing party allowed"), "VFL0116"),
     ],
 )  # fmt: skip

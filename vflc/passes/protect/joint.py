@@ -42,18 +42,18 @@ def covers_rows(nodes: Iterable[Node], protection: Protection, collector: Diagno
     """Whether all values are numbers, so many for each row; reports the first that is not."""
     for node in nodes:
         if not node.type.batched or node.type.row_size is None or node.type.dtype != "float":
-            what = (
-                "has a number of values that depends on the data"
-                if node.type.batched
-                else "does not belong to a row"
-            )
-            collector.error(
-                "VFL0333",
-                f"`{protection.mechanism}` protects rows of numbers, but `{node.id}` {node.type} {what}",
-                protection.span,
+            what = "has a number of values that depends on the data"
+            help = (
                 "what crosses once a step, such as the gradient of a weight kept elsewhere, mixes all rows "
-                "of a batch: keep the weight at the place that reads it",
+                "of a batch: keep the weight at the place that reads it"
             )
+            if not node.type.batched:
+                what = "does not belong to a row"
+            elif node.type.row_size is not None:
+                what = "holds ids"
+                help = "ids cross as they are, or not at all: protect what is computed from their embedding"
+            text = f"`{protection.mechanism}` protects rows of numbers, but `{node.id}` {node.type} {what}"
+            collector.error("VFL0333", text, protection.span, help)
             return False
     return True
 
