@@ -106,6 +106,7 @@ def test_what_is_no_bin_is_not_taken_in(id: int, tmp_path: Path) -> None:
         (("missing(-1) -> bucketize(0, 20, 40, 60)", "missing(0) -> standardize"), "VFL0233"),
         (("alice.features + bob.features", "dense(one_hot(alice.City), 1)"), "VFL0233"),
         (("features, bob.bad)", "features, bob.Age)"), "VFL0234"),
+        (("objective bce(logit, bob.bad)", "objective bce(logit, bob.bad) + l2(0.1, x.tables)"), "VFL0105"),
         (('bad = Status == "bad"', 'bad: string -> vocab("a", "b", "c")'), "VFL0234"),
         (("features, bob.bad)", "features, bob.bad, smoothing = 0)"), "VFL0205"),
         (("features, bob.bad)", "features, bob.bad, weight = one_hot(bob.Age))"), "VFL0203"),

@@ -82,12 +82,14 @@ def _weights_below(ev: Evaluating, expr: tree.Attribute, scope: Scope, tables: b
     found = scope.find(part.name)
     assert found
     prefix = ".".join((*found[1].path, part.name, *below))
+    fitted = {fit.weight for fit in ev.build.fits}  # no penalty moves these
     weights = [
         node
         for node in ev.build.graph
         if node.op == "weight"
         and (node.id + ".").startswith(prefix + ".")
         and (node.attrs["table"] or not tables)
+        and node.id not in fitted
     ]
     if not weights:
         return ev.error("VFL0105", f"`{prefix}` has no {expr.name.text}", expr.span)
