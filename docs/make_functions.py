@@ -155,7 +155,7 @@ def _static() -> Iterator[str]:
 
 def _encoders() -> Iterator[str]:
     yield from ("## Encoders", "", "What each does with values that are unknown or missing is in")
-    yield from ("[language.md](language.md#encoders).", "")
+    yield from ("[columns.md](columns.md#encoders).", "")
     yield from ("| encoder | reads | gives | |", "| --- | --- | --- | --- |")
     for encoder in ENCODERS:
         parameters = [

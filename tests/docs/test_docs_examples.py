@@ -1,4 +1,4 @@
-"""Every example of docs/language.md compiles, or is refused as the page says."""
+"""Every example of the pages on the language compiles, or is refused as the page says."""
 
 import re
 from pathlib import Path
@@ -12,12 +12,18 @@ from vflc.passes.lower import lower
 from vflc.syntax.format import format_spec
 from vflc.syntax.parser import parse
 
-PAGE = Path(__file__).parents[2] / "docs" / "language.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("language", "columns", "rows", "losses", "training", "grants")
 BLOCK = re.compile(r"^```vfl ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = BLOCK.findall(PAGE.read_text("utf-8"))
-PRELUDE = next(text for kind, text in BLOCKS if kind == "prelude")
+BLOCKS = {page: BLOCK.findall((DOCS / f"{page}.md").read_text("utf-8")) for page in PAGES}
+PRELUDE = next(text for kind, text in BLOCKS["language"] if kind == "prelude")
 SHAPE = re.compile(r"^(\w+) *=[^#\n]*# (\[[^]]*\])", re.MULTILINE)
-EXAMPLES = [(kind, text) for kind, text in BLOCKS if kind not in ("prelude",)]
+EXAMPLES = [(kind, text) for found in BLOCKS.values() for kind, text in found if kind != "prelude"]
+NAMES = {
+    text: f"{page}-{number}-{kind}"
+    for page, found in BLOCKS.items()
+    for number, (kind, text) in enumerate(found)
+}
 
 MODEL = """
 unused_h = dense(embed({feature}, dim = 4), 4)
@@ -49,11 +55,12 @@ def whole(kind: str, text: str) -> str:
 
 
 def ids(example: tuple[str, str]) -> str:
-    return f"{example[0]}-{EXAMPLES.index(example)}"
+    return NAMES[example[1]]
 
 
 def test_kinds_are_known() -> None:
-    assert {kind.split()[0] for kind, _ in EXAMPLES} == {"columns", "statements", "train", "refused", "spec"}
+    assert {kind.split()[0] for kind, _ in EXAMPLES} == {"spec", "columns", "statements", "train", "refused"}
+    assert all(BLOCKS.values())
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if not e[0].startswith("refused")], ids=ids)
@@ -69,7 +76,12 @@ def test_example_is_refused(example: tuple[str, str]) -> None:
     assert errors == {example[0].split()[1]}
 
 
-@pytest.mark.parametrize("example", [("prelude", PRELUDE), *EXAMPLES], ids=lambda e: e[0])
+def test_the_first_spec_grants_all_that_it_needs() -> None:
+    first = next(text for kind, text in EXAMPLES if kind == "spec")
+    assert driver.compile_source(SourceText("first.vfl", first)).warnings == []
+
+
+@pytest.mark.parametrize("example", [("prelude", PRELUDE), *EXAMPLES], ids=ids)
 def test_example_is_in_the_one_form(example: tuple[str, str]) -> None:
     kind, text = example
     if kind == "columns":

@@ -20,6 +20,7 @@ from vflc.ops.schedules import SCHEDULES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+ANCHOR = re.compile(r"\]\(([^)#\s]*)#([^)\s]+)\)")
 LINK = re.compile(r"(?:\]\(|src=\"|srcset=\")([^)\"#\s]+)")
 
 
@@ -66,7 +67,7 @@ def test_every_step_of_an_exported_model_is_described_by_its_encoder() -> None:
 
 
 def test_what_each_encoder_does_with_unknown_and_missing_values_is_told() -> None:
-    page = (DOCS / "language.md").read_text("utf-8")
+    page = (DOCS / "columns.md").read_text("utf-8")
     table = page[page.index("| encoder | from | to |") :].split("\n\n")[0]
     for encoder in ENCODERS:
         assert f"`{encoder.name}" in table and all(p.name in table for p in encoder.parameters), encoder.name
@@ -93,3 +94,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     links = [link for link in LINK.findall(page.read_text("utf-8")) if "://" not in link]
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing
+    for file, anchor in ANCHOR.findall(page.read_text("utf-8")):
+        to = page.parent / file if file else page
+        assert "://" in file or anchor in anchors(to), f"{file}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-") for head in heads}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from granting import granted
 from sklearn.linear_model import LogisticRegression
@@ -148,3 +149,34 @@ def test_a_layer_finds_what_a_linear_model_cannot(name: str, predicted: Any) -> 
     linear = LogisticRegression(max_iter=1000).fit(given[:TRAINED], labels[:TRAINED])
     without = roc_auc_score(labels[TRAINED:], linear.decision_function(given[TRAINED:]))
     assert roc_auc_score(labels[TRAINED:], found[name]) > max(0.8, without + 0.1), without
+
+
+LACKING = granted("""
+party bank { key ID  missing party allowed  feature income: float }
+party shop { key ID  feature price: float  label liked: int }
+a = dense(bank.income, 4)
+logit = dense(concat(a, shop.price), 1) at shop
+predict liked = sigmoid(logit)
+objective bce(logit, shop.liked)
+train { batch 50  epochs 20  optimizer adam(lr = 0.03)  drop bank 0.2  push_down false }
+""")
+
+
+def test_rows_that_a_party_lacks_are_predicted_as_well_as_without_it(tmp_path: Any) -> None:
+    """And the others as well as from the joined table: by a regression of each kind of rows."""
+    income, price, there = VECTOR[:, 0], VECTOR[:, 1], VECTOR[:, 2] > -0.3
+    liked, trained = flipped(income + 1.5 * price > 0), np.arange(ROWS) < TRAINED
+    tables = {
+        "bank": pa.table({"ID": np.flatnonzero(there), "income": income[there]}),
+        "shop": pa.table({"ID": np.arange(ROWS), "price": price, "liked": liked}),
+    }
+    known = {party: table.filter(pc.less(table["ID"], TRAINED)) for party, table in tables.items()}
+    new = {party: table.filter(pc.greater_equal(table["ID"], TRAINED)) for party, table in tables.items()}
+    run = vflc.compile(LACKING, name="lacking").fit(known, out=tmp_path / "run", threads=1)
+    table = run.predict(new)
+    found = table["liked"].to_numpy()[np.argsort([int(key) for key in table["ID"].to_pylist()])]
+    for rows, columns in ((there, [income, price]), (~there, [price])):
+        x, old, late = np.stack(columns, axis=1), rows & trained, rows & ~trained
+        peer = LogisticRegression().fit(x[old], liked[old])
+        best = roc_auc_score(liked[late], peer.decision_function(x[late]))
+        assert roc_auc_score(liked[late], found[rows[TRAINED:]]) > best - 0.03 > 0.6

@@ -1,7 +1,7 @@
 """One value has one text and one number, whatever wrote it: the one place where that is decided.
 
 `vflc_common.text` says it for a value of a spec, `as_text` for a column of a table, in SQL; both agree.
-Keys are compared by it, `string` columns are looked up and hashed by it. docs/language.md tells it to users.
+Keys are compared by it, `string` columns are looked up and hashed by it. docs/columns.md tells it to users.
 
 - A text is itself, in the Unicode form NFC. Nothing is guessed from it: `007` and `1.0` stay.
 - A number is written by what it is, not by the type that held it: 1, 1.0 and 1.00 are `1`; one that
