@@ -24,13 +24,13 @@ def test_ten_steps_of_sgd_are_those_of_keras(tmp_path: Path, monkeypatch: pytest
     import keras
 
     monkeypatch.syspath_prepend(BENCHMARKS)
-    deepfm = import_module("deepfm")
-    sizes = {"a": {**deepfm.SIZES["a"], "UserID": 40}, "b": {**deepfm.SIZES["b"], "MovieID": 30}}
-    monkeypatch.setattr(deepfm, "SIZES", sizes)
+    peer = import_module("peers.keras")
+    sizes = {"a": {**peer.SIZES["a"], "UserID": 40}, "b": {**peer.SIZES["b"], "MovieID": 30}}
+    monkeypatch.setattr(peer, "SIZES", sizes)
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")  # it does not follow, once a layer has been made
     try:
-        model = deepfm.keras_deepfm()
+        model = peer.deepfm()
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.05), loss)
         rng = np.random.default_rng(1)

@@ -18,20 +18,23 @@ ROWS, BATCH = 300, 32
 pytestmark = pytest.mark.skipif(find_spec("tensorflow") is None, reason="tensorflow is not installed")
 
 
+SPEC = ROOT / "specs" / "deepfm" / "deepfm.vfl"
+
+
 @pytest.fixture(scope="module")
-def deepfm() -> Iterator[Any]:
+def contest() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
-        yield import_module("deepfm")
+        yield import_module("contest")
 
 
 class Ours:
     """vflc, which trains once: its weights before and its losses; and rows for Keras."""
 
-    def __init__(self, deepfm: Any, folder: Path) -> None:
-        compile_spec(deepfm.SPEC).write(folder)
-        self.rows = deepfm.encoded_rows(folder, ROWS)
-        self._side = deepfm.Ours(folder, self.rows, BATCH)
+    def __init__(self, contest: Any, folder: Path) -> None:
+        compile_spec(SPEC).write(folder)
+        self.rows = contest.encoded_rows(folder, ROWS)
+        self._side = contest.Ours(folder, self.rows, BATCH)
         self._start = {name: value.copy() for name, value in self._side.weights().items()}
         self._losses: list[float] = []
 
@@ -48,22 +51,23 @@ class Ours:
 
 
 @pytest.fixture(scope="module")
-def ours(deepfm: Any, tmp_path_factory: pytest.TempPathFactory) -> Ours:
-    return Ours(deepfm, tmp_path_factory.mktemp("deepfm"))
+def ours(contest: Any, tmp_path_factory: pytest.TempPathFactory) -> Ours:
+    return Ours(contest, tmp_path_factory.mktemp("deepfm"))
 
 
 @pytest.fixture
-def peer(deepfm: Any, ours: Ours) -> Any:
+def peer(contest: Any, ours: Ours) -> Any:
     # Our engine makes TensorFlow deterministic for the whole process, which then asks for a seed.
     import_module("keras").utils.set_random_seed(0)
-    side = deepfm.Keras(ours.rows, BATCH)
+    peers = import_module("peers")
+    side = peers.PEERS["keras"].make("deepfm", *import_module("peers.rows").deepfm(ours.rows), BATCH)
     side.model.run_eagerly = True  # ten steps take less than tracing one
     return side
 
 
-def test_both_sides_train_alike(deepfm: Any, ours: Ours, peer: Any) -> None:
-    deepfm.check_same(ours, peer, ROWS, BATCH)
-    assert ours.steps == deepfm.STEPS
+def test_both_sides_train_alike(contest: Any, ours: Ours, peer: Any) -> None:
+    contest.check_same(ours, {"Keras": peer}, ROWS, BATCH)
+    assert ours.steps == contest.STEPS
 
 
 def another_rate(keras: Any) -> Any:
@@ -76,7 +80,7 @@ def squares_before_sums(keras: Any) -> Any:
 
 
 @pytest.mark.parametrize("mistake", [another_rate, squares_before_sums])
-def test_what_trains_otherwise_is_not_timed(deepfm: Any, ours: Ours, peer: Any, mistake: Any) -> None:
+def test_what_trains_otherwise_is_not_timed(contest: Any, ours: Ours, peer: Any, mistake: Any) -> None:
     peer.model.compile(mistake(import_module("keras")), peer.model.loss, run_eagerly=True)
     with pytest.raises(SystemExit, match=r"do not train the same model: at step [2-9]"):
-        deepfm.check_same(ours, peer, ROWS, BATCH)
+        contest.check_same(ours, {"Keras": peer}, ROWS, BATCH)

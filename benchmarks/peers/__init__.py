@@ -1,0 +1,70 @@
+"""Other frameworks that train the benchmarks' models unsplit: one file each, one interface.
+
+A peer is found where its package is installed; vflc needs none of them. `make peers` installs all of them
+beside vflc in build/peers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Peer(Protocol):
+    """One model in one framework, with its rows."""
+
+    def take(self, weights: Mapping[str, Array]) -> None:
+        """Starts from these weights, by their names in the spec: tables [ids, k], kernels [in, out]."""
+        ...
+
+    def losses(self, batches: Sequence[Array]) -> Iterator[float]:
+        """Trains on the rows [n] of each batch; the loss of each before its update."""
+        ...
+
+    def epoch(self, steps: int) -> float:
+        """Trains as many steps on rows in random order; how many seconds they took."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PeerKind:
+    """How a peer is found, made and called.
+
+    Attributes:
+        title: its name in tables.
+        module: what must be installed.
+        file: the module here that has its class, `Trainer`.
+        options: what else that class takes.
+    """
+
+    title: str
+    module: str
+    file: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be measured here."""
+        return find_spec(self.module) is not None
+
+    def make(self, model: str, columns: Mapping[str, Array], labels: Array, batch: int) -> Peer:
+        """The peer with rows: columns by field, [row] of ids or [row, n] of numbers, and labels [row, 1]."""
+        trainer = import_module(f"peers.{self.file}").Trainer
+        return trainer(model, columns, labels, batch, **self.options)  # type: ignore[no-any-return]
+
+
+PEERS = {
+    "keras": PeerKind("Keras `fit`", "tensorflow", "keras"),
+    "keras-xla": PeerKind("Keras `fit`, XLA", "tensorflow", "keras", {"xla": True}),
+    "torch": PeerKind("PyTorch", "torch", "torch"),
+    "torch-compiled": PeerKind("PyTorch, compiled", "torch", "torch", {"compiled": True}),
+    "jax": PeerKind("JAX", "jax", "jax"),
+    "jax-split": PeerKind("JAX, split by hand", "jax", "jax", {"split": True}),
+}
