@@ -190,16 +190,16 @@ def measure(name: str, folder: Path, batch: int, options: argparse.Namespace) ->
         for contender in running.values():
             contender.close()
     ours = rates.pop(OURS)
-    found = [
-        result(f"{name} beside {PEERS[side].title}", batch, ours, rates[side]) for side in options.peers
-    ]
+    found = [result(f"{name} beside {PEERS[side].title}", batch, ours, rates[side]) for side in options.peers]
     if len(options.peers) > 1:
         fastest = [max(each) for each in zip(*rates.values(), strict=True)]
         found.append(result(f"{name} beside the fastest", batch, ours, fastest))
     return found
 
 
-def result(name: str, batch: int, ours: Sequence[float], peer: Sequence[float], unit: str = "rows/s") -> Result:
+def result(
+    name: str, batch: int, ours: Sequence[float], peer: Sequence[float], unit: str = "rows/s"
+) -> Result:
     """Medians of both, and the median, least and greatest of the ratios within a round."""
     ratios = sorted(a / b for a, b in zip(ours, peer, strict=True))
     return {

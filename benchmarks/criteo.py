@@ -2,12 +2,13 @@
 
     python benchmarks/criteo.py [--peers PEER …] [--rows N] [--starts N] [--rounds N] [--busy] [--json FILE]
 
-13 numbers and 26 categories, batch 512, the sizes of DeepRec's model zoo (specs/criteo.vfl): the configuration
-with which DeepRec publishes rows a second on the 4 cores (8 threads, 3.3 GHz) of an Intel Xeon 8369HC:
-https://github.com/DeepRec-AI/DeepRec/tree/main/modelzoo/wide_and_deep. Those figures are per core beside vflc's
-here, with its cores: other processors, and DeepRec reads text and writes summaries meanwhile, so that the ratio
-says in which class vflc is and no more. Keras and PyTorch are measured here, as contest.py says: unsplit, with
-each embedding's gradient in the rows that a batch reads, and the same two optimizers.
+13 numbers and 26 categories, batch 512, the sizes of DeepRec's model zoo (specs/criteo.vfl): the
+configuration with which DeepRec publishes rows a second on the 4 cores (8 threads, 3.3 GHz) of an Intel
+Xeon 8369HC: https://github.com/DeepRec-AI/DeepRec/tree/main/modelzoo/wide_and_deep. Those figures are
+per core beside vflc's here, with its cores: other processors, and DeepRec reads text and writes
+summaries meanwhile, so that the ratio says in which class vflc is and no more. Keras and PyTorch are
+measured here, as contest.py says: unsplit, with each embedding's gradient in the rows that a batch
+reads, and the same two optimizers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from vflc.driver import compile_spec
 SPEC = Path(__file__).resolve().parent / "specs" / "criteo.vfl"
 BATCHES = (512,)
 PEERS = ("keras", "torch")
-"""Those that have the model; neither XLA nor `torch.compile` takes sparse gradients."""
+"""Those that the model is written for, with gradients of rows."""
 PUBLISHED = {"TensorFlow 1.15": 8786.04, "DeepRec": 16393.65, "DeepRec, bfloat16": 22788.93}
 """Rows a second, on so many cores:"""
 CORES = 4

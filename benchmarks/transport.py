@@ -28,6 +28,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+from contest import result, show
 from extras import need
 from vflc_runtime.bundle.manifest import Edge, Manifest, Message
 from vflc_runtime.transport.grpc.network import GrpcNetwork
@@ -110,7 +111,8 @@ def manifest() -> Manifest:
         name = f"{a}>{b}"
         edges[name] = Edge(name, name, a, b, "forward", ("batch", 8), "float32", ("train",))
         messages[name] = Message(name, a, b, "forward", ("train",), (name,))
-    return Manifest("m", "float32", "0", ("alice", "bob"), ("alice", "bob"), edges, messages, "0")
+    both = ("alice", "bob")
+    return Manifest("m", "float32", "0", both, both, edges, messages, "0", {}, {})
 
 
 def through_network(folder: Path) -> tuple[float, float]:
@@ -199,18 +201,14 @@ def main() -> None:
         rounds = [(parties(folder), local(folder)) for _ in range(options.rounds)]
         trip, wire = through_network(folder)
     stream = bare()
-    ours, peer = (statistics.median(each) for each in zip(*rounds, strict=True))
-    ratio = statistics.median(a / b for a, b in rounds)
-    found = (
-        ("deepfm, two processes", ours, peer, ratio, "rows/s"),
-        ("frames, payload 1", wire, 1.0, wire, "bytes"),
-        ("round trip, bare gRPC", trip, stream, trip / stream, "µs"),
-    )
-    results = []
-    for name, mine, theirs, quotient, unit in found:
-        entry = {"name": name, "batch": BATCH, "ours": mine, "peer": theirs, "ratio": quotient, "unit": unit}
-        results.append(entry)
-        print(f"{name:24} {mine:12,.4g} {theirs:12,.4g} {unit:7} {quotient:.4g}")
+    two, one = zip(*rounds, strict=True)
+    results = [
+        result("deepfm, two processes beside one", BATCH, two, one),
+        result("bytes of frames a byte of payload", BATCH, [wire], [1.0], "bytes"),
+        result("round trip beside bare gRPC", BATCH, [trip], [stream], "µs"),
+    ]
+    for found in results:
+        show(found)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 

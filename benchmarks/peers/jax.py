@@ -27,7 +27,9 @@ class Trainer:
         if model != "deepfm":
             raise NotImplementedError(f"{model} is not written in JAX")
         self.rows, self.batch = len(labels), batch
-        self.data = {name: jnp.asarray(values) for name, values in columns.items()} | {"y": jnp.asarray(labels)}
+        self.data = {name: jnp.asarray(values) for name, values in columns.items()} | {
+            "y": jnp.asarray(labels)
+        }
         self.make = split_step if split else whole_step
         self.random = np.random.default_rng(0)
 
@@ -91,7 +93,12 @@ def top(weights: Tree, a: Tree, b: Tree, y: Any) -> Any:
 def fresh(weights: Tree) -> Tree:
     """Adam's state, with the weights in it."""
     zeros = {name: jnp.zeros_like(value) for name, value in weights.items()}
-    return {"weights": weights, "m": zeros, "v": {name: value.copy() for name, value in zeros.items()}, "t": 0}
+    return {
+        "weights": weights,
+        "m": zeros,
+        "v": {name: value.copy() for name, value in zeros.items()},
+        "t": 0,
+    }
 
 
 def adam(state: Tree, gradients: Tree) -> Tree:

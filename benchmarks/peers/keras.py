@@ -162,13 +162,12 @@ def two_optimizers() -> Any:
                 loss = self.compute_loss(x, y, self(x, training=True))
             gradients = tape.gradient(loss, [v.value for v in self.trainable_variables])
             pairs = [*zip(map(once, gradients), self.trainable_variables, strict=True)]
-            linear = [v.path.startswith(("first.", "wide.")) for _, v in pairs]
-            self.wide.apply_gradients([
-                (tf.convert_to_tensor(g), v) for (g, v), is_linear in zip(pairs, linear, strict=True) if is_linear
-            ])  # fmt: skip
-            self.optimizer.apply_gradients(
-                [pair for pair, is_linear in zip(pairs, linear, strict=True) if not is_linear]
-            )
+            parts: dict[bool, list[Any]] = {True: [], False: []}
+            for gradient, variable in pairs:
+                linear = variable.path.startswith(("first.", "wide."))
+                parts[linear].append((tf.convert_to_tensor(gradient) if linear else gradient, variable))
+            self.wide.apply_gradients(parts[True])
+            self.optimizer.apply_gradients(parts[False])
             self._loss_tracker.update_state(loss)
             return {"loss": self._loss_tracker.result()}
 

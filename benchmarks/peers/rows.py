@@ -38,7 +38,9 @@ def deepfm(inputs: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
     rows, slots = np.nonzero(given >= 0)
     many[rows, given[rows, slots]] = 1
     owners = {field: owner for use, owner in (("a", "alice"), ("b", "bob")) for field in SIZES[use]}
-    columns = {field: many if field == MANY else inputs[f"{owner}.{field}"] for field, owner in owners.items()}
+    columns = {
+        field: many if field == MANY else inputs[f"{owner}.{field}"] for field, owner in owners.items()
+    }
     return columns, inputs["bob.liked"].astype(np.float32).reshape(-1, 1)
 
 
@@ -46,7 +48,10 @@ def wide_deep(inputs: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
     """The same of Criteo's columns; all numbers are one column [row, 13]."""
     named = {name.partition(".")[2]: values for name, values in inputs.items()}
     numbers = np.concatenate([named[name].reshape(-1, 1) for name in NUMBERS], axis=1)
-    columns = {"numbers": numbers.astype(np.float32), **{field_of(name): named[field_of(name)] for name in WIDTHS}}
+    columns = {
+        "numbers": numbers.astype(np.float32),
+        **{field_of(name): named[field_of(name)] for name in WIDTHS},
+    }
     return columns, named["click"].astype(np.float32).reshape(-1, 1)
 
 

@@ -162,7 +162,7 @@ class WideDeep(Layers):
 
 
 class Adam(torch.optim.Adam):
-    """Adam as it was published and as Keras and vflc have it: `eps` is added before the correction of bias."""
+    """Adam as Keras and vflc have it: `eps` is added before the correction of bias."""
 
     def step(self) -> None:  # type: ignore[override]
         group = self.param_groups[0]

@@ -12,7 +12,8 @@ from vflc_common.arrays import Array, Indices
 from vflc_runtime.bundle.population_plan import PopulationWeight, UsersPlan
 from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.engines.population_rows import RowsOptimizer
-from vflc_runtime.engines.population_runners import Runners
+from vflc_runtime.engines.population_runners import OnnxRunner, Runners
+from vflc_runtime.engines.population_steps import joined
 from vflc_runtime.population import random
 from vflc_runtime.population.copies import fill, touched
 from vflc_runtime.population.delta import Changes, Delta, changes_of
@@ -69,6 +70,12 @@ class Clients(PopulationPlace):
         self._updates = {"rebuild": RowsOptimizer(plan.rebuild.optimizer, plan.precision, load)}
         if training:
             self._updates["client"] = RowsOptimizer(plan.client.optimizer, plan.precision, load)
+        tables = [weight.name for weight in plan.weights.values() if weight.table]
+        self._joined = {
+            name: joined(phase, plan.precision, tables)
+            for name, phase in (("rebuild", plan.rebuild), ("client", plan.client))
+            if isinstance(self._runners.get(name), OnnxRunner)
+        }
         self._asked = {weight.ids: weight.name for weight in plan.globals if weight.ids}
         self._back = {weight.delta: weight.name for weight in plan.globals}
 
@@ -133,11 +140,12 @@ class Clients(PopulationPlace):
         elif graph == "rebuild":
             half = state.group.rebuild
             steps = half.steps(settings.rebuild_epochs, settings.rebuild_steps)
-            state.run(plan.rebuild, runner, self._updates[graph], half, steps)
+            state.run(plan.rebuild, runner, self._updates[graph], half, steps, self._joined.get(graph))
         else:
             half = state.group.update
             steps = half.steps(settings.client_epochs, settings.client_steps)
-            self._measured = state.run(plan.client, runner, self._updates[graph], half, steps)
+            update, in_one = self._updates[graph], self._joined.get(graph)
+            self._measured = state.run(plan.client, runner, update, half, steps, in_one)
             trained = [gradient.weight for gradient in plan.client.gradients]
             order = dict.fromkeys([*(name for name in trained if name in self._first), *self._first])
             self._changes = changes_of(state, {name: self._first[name] for name in order})

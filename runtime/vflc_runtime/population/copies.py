@@ -100,3 +100,10 @@ def distinct(rows: Array) -> NDArray[np.int32]:
     again = np.zeros(flat.shape, bool)
     again[..., 1:] = flat[..., 1:] == flat[..., :-1]
     return np.where(again | (flat <= 0), -1, flat).astype(np.int32)
+
+
+def repeated(rows: Array) -> NDArray[np.bool_]:
+    """Whether ids [.., n] have one more than once, [..]; row 0 and -1 are no ids."""
+    flat = np.sort(rows, axis=-1)
+    found: NDArray[np.bool_] = ((flat[..., 1:] == flat[..., :-1]) & (flat[..., 1:] > 0)).any(axis=-1)
+    return found

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vflc_common.arrays import Words
+from vflc_common.arrays import Indices, Words
 
 from vflc_runtime.bundle.plan import Initializer
 from vflc_runtime.engines.initial import glorot_scale
@@ -58,6 +58,15 @@ def stream(users: Words, *key: object) -> Words:
 def at(streams: Words, positions: NDArray[np.int64]) -> Words:
     """The elements at `positions` [*] of streams [*], broadcast against each other."""
     return mixed(streams + (positions.astype(np.uint64) + np.uint64(1)) * _ODD)
+
+
+def ranks(drawn: Words) -> Indices:
+    """The positions of drawn words [n] in ascending order; of two that are equal the first comes first."""
+    order = np.argsort(drawn)  # several times as fast as the stable one, and the same but where two are equal
+    ascending = drawn[order]
+    if (ascending[1:] == ascending[:-1]).any():
+        order = np.argsort(drawn, kind="stable")
+    return order.astype(np.int64, copy=False)
 
 
 def uniform(streams: Words, size: int) -> NDArray[np.float64]:

@@ -18,7 +18,8 @@ from vflc_runtime.bundle.population_plan import Gradient, LocalPhase, UsersPlan
 from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.engines.population_rows import RowsOptimizer, sum_rows
 from vflc_runtime.engines.population_runners import Runner
-from vflc_runtime.population.copies import Copies, distinct, ranked
+from vflc_runtime.engines.population_steps import JoinedStep
+from vflc_runtime.population.copies import Copies, distinct, ranked, repeated
 from vflc_runtime.population.measured import Measured
 from vflc_runtime.population.users import Half, UserGroup
 
@@ -53,25 +54,42 @@ class GroupState:
     # --- a step -----------------------------------------------------------------------------------
 
     def run(
-        self, phase: LocalPhase, runner: Runner, update: RowsOptimizer, half: Half, steps: Indices
+        self,
+        phase: LocalPhase,
+        runner: Runner,
+        update: RowsOptimizer,
+        half: Half,
+        steps: Indices,
+        joined: JoinedStep | None = None,
     ) -> Measured:
-        """All steps of a phase, `steps` of each user; measured are the values before each step."""
+        """All steps of a phase, `steps` of each user; measured are the values before each step.
+
+        `joined` does the same in one run, where a batch reads no row twice.
+        """
         slots = {g.weight: update.new_slots(self.values[g.weight].shape) for g in phase.gradients}
         first = self.inputs(half.rows, runner)
+        again = {gradient.weight: self._again(gradient, first, half) for gradient in phase.gradients}
+        once = [not any(batch) for batch in zip(*again.values(), strict=True)]
         measured = Measured()
         for number in range(int(steps.max(initial=0))):
             users = int(np.count_nonzero(steps > number))
-            if number < half.batches[users - 1]:  # in the first pass: what was taken for all at once
+            taken = bool(number < half.batches[users - 1])
+            if taken:  # in the first pass: what was taken for all at once
                 rows = half.rows[number, :users]
                 feeds = {key: array[number, :users] for key, array in first.items()}
             else:
                 rows = half.step(number, users)
                 feeds = self.inputs(rows, runner)
             feeds |= self.weights(users, runner)
+            if joined is not None and taken and once[number]:
+                measured.see(joined(feeds, self.values, slots, users, number + 1), rows)
+                continue
             made = runner(feeds)
             measured.see(made, rows)
             for gradient in phase.gradients:
-                self._update(gradient, update, made, feeds, users, slots[gradient.weight], number + 1)
+                name = gradient.weight
+                twice = not taken or again[name][number]
+                self._update(gradient, update, made, feeds, users, slots[name], number + 1, twice)
         return measured
 
     def made(self, runner: Runner, rows: Indices) -> dict[str, Array]:
@@ -129,6 +147,7 @@ class GroupState:
         users: int,
         slots: dict[str, Array],
         step: int,
+        twice: bool,
     ) -> None:
         value = self.values[gradient.weight]
         copies = self.copies.get(gradient.weight)
@@ -139,13 +158,30 @@ class GroupState:
         end = int(copies.ends[users - 1])
         ids, rows = self._rows(gradient, made, feeds, end, value.shape[1])
         if update.optimizer.sparse:
-            if len(gradient.rows) > 1 or not copies.once:
+            if twice:
                 ids, places = ranked(ids, len(value))
                 rows = sum_rows(places, rows, len(ids))
             update.rows(value, ids, rows, slots, step)
         else:
             whole = sum_rows(ids, rows, end)
             update.dense(value[:end], whole, {name: slot[:end] for name, slot in slots.items()}, step)
+
+    def _again(self, gradient: Gradient, feeds: Mapping[str, Array], half: Half) -> list[bool]:
+        """For each batch whether a user reads a row of the gradient's weight more than once in it.
+
+        Two users never read the same row: each has its copy.
+        """
+        count, copies = len(half.rows), self.copies.get(gradient.weight)
+        if (
+            copies is None
+            or gradient.dense is not None
+            or (copies.once and len(gradient.rows) == 1)
+            or not count
+        ):
+            return [False] * count
+        size = half.rows.shape[:2]
+        ids = np.concatenate([feeds[name].reshape(*size, -1) for name, _ in gradient.rows], axis=2)
+        return [bool(batch.any()) for batch in repeated(ids)]
 
     def _rows(
         self,

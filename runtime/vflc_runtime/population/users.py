@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,9 @@ from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.engines.initial import generator
 from vflc_runtime.errors import Failure
 from vflc_runtime.population import random
+
+CHUNK = 1 << 16
+"""Keys that are Python's at once."""
 
 
 @dataclass
@@ -52,7 +56,13 @@ class Users:
 
     def words(self, users: Indices) -> Words:
         """64 bits of each user's key."""
-        return random.user_words(self.keys.take(pa.array(users)).to_pylist())
+        return self._words[users]
+
+    @cached_property
+    def _words(self) -> Words:
+        """Those of all users: a user takes part in many rounds."""
+        parts = (self.keys.slice(start, CHUNK) for start in range(0, len(self), CHUNK))
+        return random.user_words(key for part in parts for key in part.to_pylist())
 
     def counts(self, users: Indices, limit: int | None) -> Indices:
         """Examples of each of `users`, rows [user], at most `limit` of one."""
@@ -187,7 +197,7 @@ def group_of(
     number = np.arange(len(owner)) - starts[owner]
     words = users.words(chosen)
     drawn = random.at(random.stream(words, settings.seed, "order")[owner], number) >> np.uint64(16)
-    shuffled = np.argsort((owner.astype(np.uint64) << np.uint64(48)) | drawn, kind="stable")
+    shuffled = random.ranks((owner.astype(np.uint64) << np.uint64(48)) | drawn)
     rows = users.starts[chosen[owner]] + number[shuffled]
     if given is None:
         late, place = _halves(number, counts[owner], settings)

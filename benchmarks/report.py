@@ -1,0 +1,291 @@
+"""Runs all benchmarks and writes docs/benchmarks.md, and README's table from it.
+
+    python benchmarks/report.py [--quick] [--out FILE] [--only NAME …]
+
+Take a machine with nothing else to do, and the Python of `make peers`, which `make benchmarks` uses. It takes
+about ten minutes. `--quick` runs every benchmark at its least, to try it. A benchmark whose packages are
+missing is left out, and the page says so. `--out` writes another file, and leaves README alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+README, PAGE = HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md"
+PACKAGES = ("vflc", "numpy", "onnxruntime", "duckdb", "pyarrow", "tensorflow", "keras", "torch", "jax")
+MARKS = ("<!-- benchmarks -->", "<!-- /benchmarks -->")
+WIDTH = 120
+Results = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One benchmark's run and its place on the page.
+
+    Attributes:
+        name: for `--only`.
+        title: its heading.
+        command: the file and its options.
+        quick: options for a quick run, which come after those.
+        text: what is measured, and what to know of it.
+        columns: heads of what is ours and of what it is compared with.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    quick: tuple[str, ...]
+    text: str
+    columns: tuple[str, str] = ("vflc", "other")
+
+
+CONTEST = ("--starts", "1", "--rounds", "1", "--seconds", "0.3")
+SECTIONS = (
+    Section(
+        "deepfm",
+        "DeepFM beside other frameworks",
+        ("deepfm.py", "--starts", "2", "--rounds", "3", "--seconds", "1.2"),
+        (*CONTEST, "--rows", "20000"),
+        "specs/deepfm, split over two parties in one process, beside the same model unsplit in Keras, "
+        "PyTorch and JAX, each in a process of its own, in turn; all had the same losses in ten steps "
+        "from the same weights before anything was timed. *The fastest* is, round by round, the "
+        "fastest of all of them. The goals are a ratio of 1 to the fastest, and of 2.5, 1.5 and 1.2 to "
+        "Keras `fit`.",
+    ),
+    Section(
+        "busy",
+        "The same beside a busy process",
+        ("deepfm.py", "--busy", "--batch", "1024", "--starts", "1", "--rounds", "3", "--seconds", "1.2"),
+        (*CONTEST, "--rows", "20000"),
+        "The same at batch 1024, while a process of a third kind keeps one core busy all the time.",
+    ),
+    Section(
+        "criteo",
+        "Wide & Deep on Criteo's shape",
+        ("criteo.py", "--starts", "1", "--rounds", "3", "--seconds", "1.5"),
+        (*CONTEST, "--rows", "5000"),
+        "13 numbers and 26 categories with the sizes of [DeepRec's model "
+        "zoo](https://github.com/DeepRec-AI/DeepRec/tree/main/modelzoo/wide_and_deep), written as one "
+        "table and split by the compiler, beside Keras and PyTorch unsplit here; and, per core, beside "
+        "the figures that DeepRec publishes: 8,786, 16,394 and 22,789 rows a second on 4 cores of an "
+        "Intel Xeon 8369HC, for the whole of its program with reading. Those are other processors, and "
+        "here nothing is read: the ratios say in which class vflc is, and no more.",
+    ),
+    Section(
+        "wide",
+        "Wide tables",
+        ("wide.py", "--rows", "20480", "--epochs", "3"),
+        ("--rows", "2048", "--columns", "100", "--epochs", "1"),
+        "1,500 numbers a party into a network of 128 and 64 units each, joined by one of 64. "
+        "SecretFlow "
+        "[publishes](https://github.com/secretflow/secretflow/blob/main/docs/developer/benchmark/overall_benchmark.md) "
+        "6,844 s to train a split network on 800,000 rows of so many columns, on 16 cores (32 threads) "
+        "a party and a network of 100 Mbit/s and 50 ms. What can be compared is the size of the tables "
+        "and that values cross in the clear; what cannot: its layers, batch and epochs are not "
+        "published, and here there is no network. So the ratio is how many epochs of *this* network "
+        "vflc trains in that time, on these cores without a network; what its network would add to an "
+        "epoch is computed and stated below.",
+        ("vflc", "all of its training as one epoch"),
+    ),
+    Section(
+        "fedrecon",
+        "A population: rounds of the tutorial",
+        ("fedrecon.py", "--rounds", "60"),
+        ("--rounds", "3"),
+        "Federated reconstruction in the published tutorial's configuration (specs/fedrecon), a round "
+        "of 50 users, beside one user at a time in numpy. The goal is 3 ms a round, 333 rounds a "
+        "second.",
+    ),
+    Section(
+        "users",
+        "A population: a million users",
+        ("cluster.py", "--here"),
+        ("--users", "30000", "--rounds", "2"),
+        "The same model over a million users with 20 ratings each, 10,000 a round, in one process, beside the goal.",
+        ("vflc", "goal"),
+    ),
+    Section(
+        "transport",
+        "Two processes beside one",
+        ("transport.py", "--rounds", "3", "--rows", "100000"),
+        ("--rounds", "1", "--rows", "5000"),
+        "DeepFM at batch 1024 by two `vflc party` over mutual TLS on this machine, which share its "
+        "cores, beside `vflc train`; bytes that frames need for a byte of what they carry; and "
+        "microseconds of a round trip of 32 KiB, beside a bare stream of gRPC. For the last two, less "
+        "is better.",
+    ),
+    Section(
+        "compile",
+        "Compiling",
+        ("compile.py",),
+        (),
+        "Processor seconds, beside the goals: 0.5 s for `vflc compile` of a shipped spec, imports and "
+        "all, and 5 s for every 10,000 nodes of a graph, in the column of sizes. Less is better.",
+        ("vflc", "goal"),
+    ),
+    Section(
+        "start",
+        "Starting",
+        ("start.py", "--rounds", "10"),
+        ("--rounds", "1"),
+        "Processor milliseconds of `vflc check` of specs/deepfm, beside Python with the three imports "
+        "that every command needs. Less is better.",
+        ("vflc", "imports"),
+    ),
+)
+
+
+def measured(section: Section, quick: bool) -> tuple[Results, list[str]]:
+    """What a benchmark found, and what it has to say besides."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "results.json"
+        file, *options = section.command
+        command = [
+            sys.executable,
+            str(HERE / file),
+            *options,
+            *(section.quick if quick else ()),
+            "--json",
+            str(out),
+        ]
+        print(f"{section.title} …", flush=True)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE.parent
+        )
+        if not out.exists():
+            said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+            return [], [f"Left out: {said}."]
+        notes = [
+            line.strip() for line in done.stdout.splitlines() if line.startswith(("missed:", "an epoch"))
+        ]
+        return json.loads(out.read_text()), [note[0].upper() + note[1:] + "." for note in notes]
+
+
+def number(value: float) -> str:
+    """Three digits and more, as a person writes them."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(section: Section, results: Results) -> list[str]:
+    """Of what was found, worse results like better ones."""
+    ours, peer = section.columns
+    lines = [
+        f"| | size | {ours} | {peer} | unit | ratio | rounds |",
+        "| --- | ---: | ---: | ---: | --- | ---: | ---: |",
+    ]
+    for found in results:
+        spread = f"{found['least']:.2f} to {found['most']:.2f}" if "least" in found else ""
+        size = f"{found['batch']:,}" if found["batch"] else ""
+        lines.append(
+            f"| {found['name']} | {size} | {number(found['ours'])} | {number(found['peer'])} | {found['unit']} | "
+            f"{found['ratio']:.2f} | {spread} |"
+        )
+    return lines
+
+
+def wrapped(text: str) -> list[str]:
+    """A paragraph in lines that are not too long."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > WIDTH:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return lines
+
+
+def processor() -> str:
+    """Model, features that matter and number of cores; never a name of the machine."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.M)
+    flags = set((re.search(r"^flags\s*:\s*(.+)$", text, re.M) or [" ", ""])[1].split())
+    known = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model[1] if model else platform.processor()}, {cores} cores ({', '.join(known) or 'no AVX2'})"
+
+
+def versions() -> str:
+    """Of Python and of what was measured."""
+    found = [f"Python {platform.python_version()}"]
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def page(found: list[tuple[Section, Results, list[str]]], load: float, seconds: float, quick: bool) -> str:
+    """The whole page."""
+    command = "`make benchmarks`" + (" in its quick form, whose figures mean little" if quick else "")
+    lines = ["# Benchmarks", ""]
+    lines += wrapped(
+        f"Written by {command}: change `benchmarks/report.py`, not this page. Every figure is from one run. A ratio is "
+        "taken within a round, in which all sides take turns; the column has the median of the rounds, "
+        "and the last one their range. Where nothing else is said, more is better and a ratio below 1 "
+        "means that vflc is slower. Rates are of one machine; compare ratios."
+    )
+    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    lines += ["", f"- {when}, in {seconds / 60:.0f} minutes", f"- {processor()}"]
+    lines += [f"- load before it began: {load:.1f}", *wrapped(f"- {versions()}"), ""]
+    for section, results, notes in found:
+        lines += [f"## {section.title}", "", *wrapped(section.text), ""]
+        lines += [f"`python benchmarks/{' '.join(section.command)}`", ""]
+        if results:
+            lines += [*table(section, results), ""]
+        for note in notes:
+            lines += [*wrapped(note), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def into_readme(text: str, results: Results) -> str:
+    """README with its table of DeepFM beside Keras and beside the fastest."""
+    rows = [f for f in results if f["name"].endswith(("Keras `fit`", "the fastest"))]
+    lines = ["| batch | beside | vflc, rows a second | other | ratio | rounds |"]
+    lines.append("| ---: | --- | ---: | ---: | ---: | ---: |")
+    for found in rows:
+        lines.append(
+            f"| {found['batch']} | {found['name'].partition(' beside ')[2]} | {number(found['ours'])} | "
+            f"{number(found['peer'])} | {found['ratio']:.2f} | {found['least']:.2f} to {found['most']:.2f} |"
+        )
+    start, end = MARKS
+    before, _, rest = text.partition(start)
+    return f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.partition(end)[2]}"
+
+
+def main() -> None:
+    """Runs all, and writes."""
+    names = [section.name for section in SECTIONS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="every benchmark at its least")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write this file, and not README")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+    options = parser.parse_args()
+    load, start = os.getloadavg()[0], time.perf_counter()
+    chosen = [section for section in SECTIONS if section.name in (options.only or names)]
+    found = [(section, *measured(section, options.quick)) for section in chosen]
+    text = page(found, load, time.perf_counter() - start, options.quick)
+    (options.out or PAGE).write_text(text)
+    deepfm = next((results for section, results, _ in found if section.name == "deepfm"), [])
+    if options.out is None and deepfm:
+        README.write_text(into_readme(README.read_text(), deepfm))
+    print(f"{options.out or PAGE.relative_to(HERE.parent)} is written")
+
+
+if __name__ == "__main__":
+    main()
