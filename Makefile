@@ -8,6 +8,8 @@
 # make lock   requirements/ anew: the versions, with their hashes, that demo and test install
 # make torch  PyTorch in build/torch, for the tests that import what it exports; without it they are left out
 # make moto   an S3 server in build/moto, for the tests that read from one
+# make peers  PyTorch, JAX, TensorFlow and vflc in build/peers, for benchmarks beside them
+# make benchmarks   docs/benchmarks.md and README's table anew, in some ten minutes on a machine with nothing else to do
 # make mutants FOLDER=protect SAMPLE=60   what the tests of a folder do not notice
 
 VENV   ?= .venv
@@ -30,6 +32,8 @@ newest  = $(BUILD)/newest/installed$(here)
 torch   = $(BUILD)/torch/installed$(here)
 # As the extra `torch`, but built for the CPU alone: that build is in PyTorch's own index, where this pip has none.
 TORCH   = torch==2.13.0+cpu onnxscript
+peers   = $(BUILD)/peers/installed$(here)
+PEERS   = $(firstword $(TORCH)) jax==0.10.2 tensorflow
 moto    = $(BUILD)/moto/installed$(here)
 # moto with its S3 server; its libraries pin older packages than others need, so it has an environment of its own.
 MOTO    = moto[s3]==5.2.5 flask==3.1.3 flask-cors==6.0.5
@@ -54,7 +58,7 @@ CORES   = -n auto --dist worksteal
 
 unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
 
-.PHONY: torch moto test test-long test-oldest test-newest demo lint editor lock mutants clean always
+.PHONY: torch peers benchmarks moto test test-long test-oldest test-newest demo lint editor lock mutants clean always
 .DELETE_ON_ERROR:
 
 test: $(dev) # mypy, which takes half a minute on one core, runs beside the tests; what it says comes at the end
@@ -74,6 +78,11 @@ test-newest: $(newest)
 	$(BUILD)/newest/bin/python -m pytest $(CORES) $(or $(PYTEST),$(CORE) $(addprefix tests/,keras_backend population))
 
 torch: $(torch)
+
+peers: $(peers)
+
+benchmarks: $(peers)
+	$(BUILD)/peers/bin/python benchmarks/report.py $(if $(QUICK),--quick --out $(BUILD)/benchmarks.md)
 
 moto: $(moto)
 
@@ -113,6 +122,12 @@ $(newest): always # what is newest is so today
 $(torch): Makefile
 	$(call venv,$(BUILD)/torch)
 	$(call pip,$(BUILD)/torch) $(TORCH) || $(call pip,$(BUILD)/torch) --extra-index-url https://download.pytorch.org/whl/cpu $(TORCH)
+	@touch $@
+
+$(peers): Makefile pyproject.toml
+	$(call venv,$(BUILD)/peers)
+	$(call pip,$(BUILD)/peers) $(PEERS) ".[grpc]" || $(call pip,$(BUILD)/peers) --extra-index-url https://download.pytorch.org/whl/cpu $(PEERS) ".[grpc]"
+	$(call pip,$(BUILD)/peers) --no-deps --editable .
 	@touch $@
 
 $(moto): Makefile

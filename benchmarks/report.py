@@ -18,135 +18,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sections import SECTIONS, Section
+
 HERE = Path(__file__).resolve().parent
 README, PAGE = HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md"
 PACKAGES = ("vflc", "numpy", "onnxruntime", "duckdb", "pyarrow", "tensorflow", "keras", "torch", "jax")
 MARKS = ("<!-- benchmarks -->", "<!-- /benchmarks -->")
+READING = (
+    "Every figure is from one run. A ratio is taken within a round, in which all sides take turns; its "
+    "column has the median of the rounds, and the last one their range. Where nothing else is said, more "
+    "is better, and a ratio below 1 means that vflc is slower. Rates are of one machine; compare ratios."
+)
 WIDTH = 120
 Results = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One benchmark's run and its place on the page.
-
-    Attributes:
-        name: for `--only`.
-        title: its heading.
-        command: the file and its options.
-        quick: options for a quick run, which come after those.
-        text: what is measured, and what to know of it.
-        columns: heads of what is ours and of what it is compared with.
-    """
-
-    name: str
-    title: str
-    command: tuple[str, ...]
-    quick: tuple[str, ...]
-    text: str
-    columns: tuple[str, str] = ("vflc", "other")
-
-
-CONTEST = ("--starts", "1", "--rounds", "1", "--seconds", "0.3")
-SECTIONS = (
-    Section(
-        "deepfm",
-        "DeepFM beside other frameworks",
-        ("deepfm.py", "--starts", "2", "--rounds", "3", "--seconds", "1.2"),
-        (*CONTEST, "--rows", "20000"),
-        "specs/deepfm, split over two parties in one process, beside the same model unsplit in Keras, "
-        "PyTorch and JAX, each in a process of its own, in turn; all had the same losses in ten steps "
-        "from the same weights before anything was timed. *The fastest* is, round by round, the "
-        "fastest of all of them. The goals are a ratio of 1 to the fastest, and of 2.5, 1.5 and 1.2 to "
-        "Keras `fit`.",
-    ),
-    Section(
-        "busy",
-        "The same beside a busy process",
-        ("deepfm.py", "--busy", "--batch", "1024", "--starts", "1", "--rounds", "3", "--seconds", "1.2"),
-        (*CONTEST, "--rows", "20000"),
-        "The same at batch 1024, while a process of a third kind keeps one core busy all the time.",
-    ),
-    Section(
-        "criteo",
-        "Wide & Deep on Criteo's shape",
-        ("criteo.py", "--starts", "1", "--rounds", "3", "--seconds", "1.5"),
-        (*CONTEST, "--rows", "5000"),
-        "13 numbers and 26 categories with the sizes of [DeepRec's model "
-        "zoo](https://github.com/DeepRec-AI/DeepRec/tree/main/modelzoo/wide_and_deep), written as one "
-        "table and split by the compiler, beside Keras and PyTorch unsplit here; and, per core, beside "
-        "the figures that DeepRec publishes: 8,786, 16,394 and 22,789 rows a second on 4 cores of an "
-        "Intel Xeon 8369HC, for the whole of its program with reading. Those are other processors, and "
-        "here nothing is read: the ratios say in which class vflc is, and no more.",
-    ),
-    Section(
-        "wide",
-        "Wide tables",
-        ("wide.py", "--rows", "20480", "--epochs", "3"),
-        ("--rows", "2048", "--columns", "100", "--epochs", "1"),
-        "1,500 numbers a party into a network of 128 and 64 units each, joined by one of 64. "
-        "SecretFlow "
-        "[publishes](https://github.com/secretflow/secretflow/blob/main/docs/developer/benchmark/overall_benchmark.md) "
-        "6,844 s to train a split network on 800,000 rows of so many columns, on 16 cores (32 threads) "
-        "a party and a network of 100 Mbit/s and 50 ms. What can be compared is the size of the tables "
-        "and that values cross in the clear; what cannot: its layers, batch and epochs are not "
-        "published, and here there is no network. So the ratio is how many epochs of *this* network "
-        "vflc trains in that time, on these cores without a network; what its network would add to an "
-        "epoch is computed and stated below.",
-        ("vflc", "all of its training as one epoch"),
-    ),
-    Section(
-        "fedrecon",
-        "A population: rounds of the tutorial",
-        ("fedrecon.py", "--rounds", "60"),
-        ("--rounds", "3"),
-        "Federated reconstruction in the published tutorial's configuration (specs/fedrecon), a round "
-        "of 50 users, beside one user at a time in numpy. The goal is 3 ms a round, 333 rounds a "
-        "second.",
-    ),
-    Section(
-        "users",
-        "A population: a million users",
-        ("cluster.py", "--here"),
-        ("--users", "30000", "--rounds", "2"),
-        "The same model over a million users with 20 ratings each, 10,000 a round, in one process, beside the goal.",
-        ("vflc", "goal"),
-    ),
-    Section(
-        "transport",
-        "Two processes beside one",
-        ("transport.py", "--rounds", "3", "--rows", "100000"),
-        ("--rounds", "1", "--rows", "5000"),
-        "DeepFM at batch 1024 by two `vflc party` over mutual TLS on this machine, which share its "
-        "cores, beside `vflc train`; bytes that frames need for a byte of what they carry; and "
-        "microseconds of a round trip of 32 KiB, beside a bare stream of gRPC. For the last two, less "
-        "is better.",
-    ),
-    Section(
-        "compile",
-        "Compiling",
-        ("compile.py",),
-        (),
-        "Processor seconds, beside the goals: 0.5 s for `vflc compile` of a shipped spec, imports and "
-        "all, and 5 s for every 10,000 nodes of a graph, in the column of sizes. Less is better.",
-        ("vflc", "goal"),
-    ),
-    Section(
-        "start",
-        "Starting",
-        ("start.py", "--rounds", "10"),
-        ("--rounds", "1"),
-        "Processor milliseconds of `vflc check` of specs/deepfm, beside Python with the three imports "
-        "that every command needs. Less is better.",
-        ("vflc", "imports"),
-    ),
-)
 
 
 def measured(section: Section, quick: bool) -> tuple[Results, list[str]]:
@@ -163,9 +52,7 @@ def measured(section: Section, quick: bool) -> tuple[Results, list[str]]:
             str(out),
         ]
         print(f"{section.title} …", flush=True)
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE.parent
-        )
+        done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent)
         if not out.exists():
             said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
             return [], [f"Left out: {said}."]
@@ -190,10 +77,8 @@ def table(section: Section, results: Results) -> list[str]:
     for found in results:
         spread = f"{found['least']:.2f} to {found['most']:.2f}" if "least" in found else ""
         size = f"{found['batch']:,}" if found["batch"] else ""
-        lines.append(
-            f"| {found['name']} | {size} | {number(found['ours'])} | {number(found['peer'])} | {found['unit']} | "
-            f"{found['ratio']:.2f} | {spread} |"
-        )
+        cells = (found["name"], size, number(found["ours"]), number(found["peer"]), found["unit"])
+        lines.append(f"| {' | '.join(cells)} | {found['ratio']:.2f} | {spread} |")
     return lines
 
 
@@ -232,12 +117,7 @@ def page(found: list[tuple[Section, Results, list[str]]], load: float, seconds: 
     """The whole page."""
     command = "`make benchmarks`" + (" in its quick form, whose figures mean little" if quick else "")
     lines = ["# Benchmarks", ""]
-    lines += wrapped(
-        f"Written by {command}: change `benchmarks/report.py`, not this page. Every figure is from one run. A ratio is "
-        "taken within a round, in which all sides take turns; the column has the median of the rounds, "
-        "and the last one their range. Where nothing else is said, more is better and a ratio below 1 "
-        "means that vflc is slower. Rates are of one machine; compare ratios."
-    )
+    lines += wrapped(f"Written by {command}: change `benchmarks/sections.py`, not this page. {READING}")
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     lines += ["", f"- {when}, in {seconds / 60:.0f} minutes", f"- {processor()}"]
     lines += [f"- load before it began: {load:.1f}", *wrapped(f"- {versions()}"), ""]
