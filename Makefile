@@ -33,7 +33,7 @@ torch   = $(BUILD)/torch/installed$(here)
 # As the extra `torch`, but built for the CPU alone: that build is in PyTorch's own index, where this pip has none.
 TORCH   = torch==2.13.0+cpu onnxscript
 peers   = $(BUILD)/peers/installed$(here)
-PEERS   = $(firstword $(TORCH)) jax==0.10.2 tensorflow
+PEERS   = $(firstword $(TORCH)) jax==0.10.2 setuptools ".[grpc,keras]"
 moto    = $(BUILD)/moto/installed$(here)
 # moto with its S3 server; its libraries pin older packages than others need, so it has an environment of its own.
 MOTO    = moto[s3]==5.2.5 flask==3.1.3 flask-cors==6.0.5
@@ -47,7 +47,7 @@ NEWEST  = $(OLDEST) keras ray tune mlflow# openmined-psi names one release of pr
 LONG    = $(addprefix tests/,$(addprefix audit/test_,constructions_attacked.py refute.py) extending \
           $(addprefix importing/test_importing_,layers.py onnx_round_trip.py round_trip.py \
           torch.py) keras_backend \
-          library/test_library_keras.py ops/test_layers_keras.py package/test_benchmark_deepfm.py \
+          library/test_library_keras.py ops/test_layers_keras.py package/test_benchmark_deepfm.py package/test_benchmark_peers.py \
           $(addprefix party/test_party_,faults.py killed.py) population/test_population_ray.py \
           $(addprefix push_down/test_push_down_,crossing.py numbers.py random.py) \
           $(addprefix rows/test_rows_,dense.py penalised.py) sources/test_sources_parties.py specs/test_published.py \
@@ -124,10 +124,10 @@ $(torch): Makefile
 	$(call pip,$(BUILD)/torch) $(TORCH) || $(call pip,$(BUILD)/torch) --extra-index-url https://download.pytorch.org/whl/cpu $(TORCH)
 	@touch $@
 
-$(peers): Makefile pyproject.toml
+$(peers): Makefile pyproject.toml $(kernels)
 	$(call venv,$(BUILD)/peers)
-	$(call pip,$(BUILD)/peers) $(PEERS) ".[grpc]" || $(call pip,$(BUILD)/peers) --extra-index-url https://download.pytorch.org/whl/cpu $(PEERS) ".[grpc]"
-	$(call pip,$(BUILD)/peers) --no-deps --editable .
+	$(call pip,$(BUILD)/peers) $(PEERS) || $(call pip,$(BUILD)/peers) --extra-index-url https://download.pytorch.org/whl/cpu $(PEERS)
+	$(call pip,$(BUILD)/peers) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(moto): Makefile

@@ -110,7 +110,10 @@ def versions() -> str:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(found)
+    import vflc_kernels
+
+    why_not = vflc_kernels.why_not()
+    return ", ".join([*found, f"vflc's kernels left out: {why_not}" if why_not else "vflc's kernels built"])
 
 
 def page(found: list[tuple[Section, Results, list[str]]], load: float, seconds: float, quick: bool) -> str:

@@ -1,11 +1,9 @@
-"""docs/benchmarks.md is one command's, README has nothing of speed that it has not, and peers train alike."""
+"""docs/benchmarks.md is one command's, and README has nothing of speed that the page has not."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +13,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
-PEERS = ROOT / "build" / "peers"
 FIGURE = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 
@@ -62,36 +59,3 @@ def test_a_benchmark_that_cannot_run_is_left_out_and_says_why(report: Any) -> No
     section = report.Section("start", "Starting", ("start.py", "--rounds", "none"), (), "")
     results, notes = report.measured(section, quick=False)
     assert results == [] and len(notes) == 1 and "invalid int value" in notes[0]
-
-
-SAME = """
-import sys, json
-from pathlib import Path
-sys.path.insert(0, "benchmarks")
-from contest import Ours, check_same, encoded_rows
-from peers import PEERS
-from peers.rows import COLUMNS
-from vflc.driver import compile_spec
-done = []
-for model, spec, names in (
-    ("deepfm", "specs/deepfm/deepfm.vfl", ("torch", "torch-compiled", "jax", "jax-split")),
-    ("wide_deep", "benchmarks/specs/criteo.vfl", ("torch", "keras")),
-):
-    folder = Path(sys.argv[1]) / model
-    compile_spec(spec := Path(spec)).write(folder)
-    inputs = encoded_rows(folder, 700)
-    peers = {name: PEERS[name].make(model, *COLUMNS[model](inputs), 64) for name in names}
-    check_same(Ours(folder, inputs, 64), peers, 700, 64)
-    done += names
-print(json.dumps(done))
-"""
-
-
-def test_peers_train_as_vflc_does(tmp_path: Path) -> None:
-    """Ten steps of each, in the Python of `make peers`."""
-    if not list(PEERS.glob("installed*")):
-        pytest.skip("PyTorch and JAX are not installed: `make peers`")
-    python = [str(PEERS / "bin" / "python"), "-c", SAME, str(tmp_path)]
-    done = subprocess.run(python, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout.splitlines()[-1])) == 6
