@@ -208,11 +208,19 @@ class MetricCollector:
         }
 
     def restore(self, saved: Mapping[str, Array]) -> None:
-        """Goes on from what `saved` gave: arrays [rows, …] and sums by name."""
+        """Goes on from what `saved` gave, arrays [rows, …] and sums by name; ValueError if it cannot have."""
         if not saved:
             return
-        self._take({name: saved[f"pending.{name}"] for name in _PENDING if f"pending.{name}" in saved})
-        numbers = iter(saved["sums"].tolist())
+        pending = {name: saved[f"pending.{name}"] for name in _PENDING if f"pending.{name}" in saved}
+        shapes, plain = [each.shape for each in pending.values()], saved.get("sums", np.empty(()))
+        if not {"prediction", "label"} <= pending.keys() or {len(shape) for shape in shapes} != {2}:
+            raise ValueError("no predictions and labels of rows")
+        if len({rows for rows, _ in shapes}) > 1 or plain.ndim != 1:
+            raise ValueError("predictions and labels of different rows")
+        if len(plain) != sum(f"sums.{i}" not in saved for i in range(len(self._sums))):
+            raise ValueError("other sums")
+        self._take(pending)
+        numbers = iter(plain.tolist())
         for i, statistic in enumerate(self._sums):
             name = f"sums.{i}"
             self._sums[statistic] = saved[name] if name in saved else next(numbers)

@@ -229,6 +229,32 @@ def test_edits_within_files_whose_checksums_fit(
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: {name: each for name, each in t.items() if not name.endswith("pending.label")},
+        lambda t: {name: each[:-1] if name.endswith("pending.label") else each for name, each in t.items()},
+        lambda t: {name: np.zeros((3, 5)) if name.endswith("/sums") else each for name, each in t.items()},
+        lambda t: {name: each[:-1] if name.endswith("/sums") else each for name, each in t.items()},
+        lambda t: {name: each for name, each in t.items() if not name.endswith("/sums")},
+    ],
+)
+def test_collected_predictions_that_do_not_fit(
+    made: Path, data: dict[str, Any], tmp_path: Path, change: Callable[[Any], Any]
+) -> None:
+    """In the middle of an epoch, with checksums that fit."""
+    train(made / "b", data, tmp_path / "run", TrainOptions(epochs=2, steps=6, batch=50))
+    folder, name = newest(tmp_path / "run"), "bob/meter.safetensors"
+    tensors, about = files.read_tensors(folder / name)
+    (folder / name).unlink()
+    files.write_tensors(folder / name, change(tensors), about)
+    sums = files.read_sums(folder) | files.checksums(folder, [name])
+    (folder / files.SUMS).write_bytes(files.sums_content(sums))
+    with pytest.raises(Failure) as caught:
+        train(None, data, tmp_path / "run", TrainOptions(resume=True, epochs=3))
+    assert caught.value.code == "VFL0621"
+
+
+@pytest.mark.parametrize(
     "text",
     ["[1", "[" * 100_000, "[]", "3", '{"saved": 3}', '{"validation": [1]}', '{"validation": {"loss": "x"}}'],
 )
