@@ -28,6 +28,7 @@ class EngineRecord:
             graph; None where it runs no models over populations.
         dense: what updates weights by the library's own optimizers instead of ours, for `vflc verify`; an
             engine with it has `update_by`.
+        device: where it runs; one that runs elsewhere than on the processor runs only where it is asked for.
     """
 
     name: str
@@ -38,6 +39,7 @@ class EngineRecord:
     extra: str | None = None
     runners: Make | None = None
     dense: Make | None = None
+    device: str = "cpu"
 
     @property
     def installed(self) -> bool:

@@ -32,6 +32,8 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 DEFAULT_BACKEND: Backend = "onnx"
 DEFAULT_ENGINE = DEFAULT_BACKEND
 """What a bundle is compiled for, and what runs it, where nobody chooses."""
+DEVICES = ("cpu", "cuda")
+"""Where an engine runs; the first where nobody says."""
 KERAS_FOLDER = "keras"
 """The folder of the Keras backend below that of a place."""
 WHOLE = "whole"

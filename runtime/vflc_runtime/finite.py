@@ -24,13 +24,16 @@ class NotFinite(Failure):
 
 
 def finite(array: NDArray[Any]) -> bool:
-    """Whether all numbers of an array [*] are finite.
+    """Whether all numbers of an array [*] are finite; one that lies on a device has been asked already.
 
     The product with itself, one pass without a copy, is finite for almost all arrays whose numbers
     are; where it is not, a number may be that large, and each is looked at.
     """
     if array.dtype.kind != "f":
         return True
+    known: bool | None = getattr(array, "is_finite", None)
+    if known is not None:
+        return known
     return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 

@@ -34,7 +34,7 @@ def place(folder: Path, name: str, *programs: str, threads: int | None = None) -
 def test_an_engine_that_is_none() -> None:
     with pytest.raises(Failure, match="there is no engine 'abacus'") as refused:
         engine_maker("abacus")
-    assert (refused.value.code, refused.value.help) == ("VFL0639", "use one of: keras, onnx")
+    assert (refused.value.code, refused.value.help) == ("VFL0639", "use one of: cuda, keras, onnx")
     assert engine_maker("onnx") is ENGINES["onnx"].make
 
 

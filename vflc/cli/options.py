@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from vflc_common.words import DEFAULT_ENGINE, PRECISIONS
+from vflc_common.words import DEFAULT_ENGINE, DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
     from vflc_runtime.run.transcript import RecordingLength
@@ -74,14 +74,42 @@ def overrides(command: Any) -> Any:
 
 
 def engine(command: Any) -> Any:
-    """The option `--engine`: what executes the graphs."""
-    return click.option(
+    """The options `--engine` and `--device`: what executes the graphs, and where; both arrive as `engine`."""
+    where = click.option(
+        "--device",
+        type=click.Choice(DEVICES),
+        default=DEVICES[0],
+        show_default=True,
+        expose_value=False,
+        is_eager=True,
+        callback=lambda context, option, value: context.meta.update({DEVICE: value}),
+        help="Where the engine onnx runs: cuda needs an NVIDIA GPU and onnxruntime-gpu.",
+    )
+    what = click.option(
         "--engine",
         type=EngineName(),
         default=DEFAULT_ENGINE,
         show_default=True,
+        callback=lambda context, option, value: placed(value, context.meta[DEVICE]),
         help="The engine that runs the graphs; keras uses TensorFlow, and a GPU if there is one.",
-    )(command)
+    )
+    return where(what(command))
+
+
+DEVICE = "vflc.device"
+"""Where `--device` is kept until `--engine` is read."""
+
+
+def placed(engine: str, device: str) -> str:
+    """The engine by that name on a device; a usage error where it does not run there."""
+    from vflc_common.engines import on_device
+
+    if device == DEVICES[0]:
+        return engine
+    found = on_device(engine, device)
+    if found is None:
+        raise click.UsageError(f"--device {device} is for --engine {DEFAULT_ENGINE}, not for {engine}")
+    return found
 
 
 def reads(engines: Iterable[str]) -> tuple[str, ...]:

@@ -168,12 +168,19 @@ def _site(name: str, bundle: Path, out: Path, what: str, listen: Any, options: d
         connect=connector(deploy, insecure),
         method=deploy.method,
         align=deploy.align_settings(out.with_name(f".{out.name}.align")),
-        engine=options.pop("engine"),
+        engine=_engine(options.pop("engine"), deploy.device),
         threads=options.pop("threads"),
         listen=listen,
         ledger=deploy.ledger,
         apart=options.pop("validation_data") or (deploy.validation_data if what == "train" else None),
     )
+
+
+def _engine(engine: str, device: str) -> str:
+    """The engine on the device of deploy.toml, where it runs there."""
+    from vflc_common.engines import on_device
+
+    return on_device(engine, device) or engine
 
 
 def _train(

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from vflc_common.words import PRECISIONS
+from vflc_common.words import DEFAULT_ENGINE, DEVICES, PRECISIONS
 
-from vflc.cli.options import SPEC, data, json_output, threads
+from vflc.cli.options import SPEC, data, json_output, placed, threads
 from vflc.cli.verify_parties import DENSE, ROWS
 
 if TYPE_CHECKING:
@@ -56,6 +56,12 @@ def _engines(context: click.Context, option: click.Parameter, value: str | None)
     metavar="NAMES",
     help="Engines, separated by commas, as in onnx,keras.  [default: all of vflc's that are installed]",
 )
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default=DEVICES[0],
+    help="With cuda, train on the GPU by onnxruntime, too, and compare.",
+)
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Only this one; default: both.")
 @threads
 @json_output
@@ -70,10 +76,13 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
     """
     if options["rows"] and options["sources"]:
         raise click.UsageError("--rows is for generated rows; --data brings its own")
-    from vflc_common.engines import ENGINES, installed
+    from vflc_common.engines import installed, usual
 
-    missing = options["engines"] is None and [each for each in ENGINES if not each.installed]
+    missing = options["engines"] is None and [each for each in usual() if not each.installed]
     options["engines"] = options["engines"] or installed()
+    device = options.pop("device")
+    if device != DEVICES[0]:
+        options["engines"] = tuple(dict.fromkeys((*options["engines"], placed(DEFAULT_ENGINE, device))))
     found = run(spec, options, quiet=as_json)
     if as_json:
         click.echo(json.dumps(_finite(found), indent=2, ensure_ascii=False, allow_nan=False))

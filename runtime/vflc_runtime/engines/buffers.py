@@ -126,6 +126,11 @@ class Buffers:
         home = self._home.get(name)
         return self._single[name] if home is None else self._view(home, "weight", name)
 
+    def slot(self, array: str, kind: str) -> Array:
+        """An array's part of a slot, in the array's shape."""
+        rows = self._row_home.get(array)
+        return self._view(self._home[array], kind, array) if rows is None else rows.slots(array)[kind]
+
     def _view(self, home: Dense, kind: str, name: str) -> Array:
         """An array's part of a flat buffer, in the array's shape."""
         return home.flat[kind][home.ranges[name]].reshape(self.plan.arrays[name].shape)

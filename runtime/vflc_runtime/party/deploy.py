@@ -12,6 +12,7 @@ One file may serve all parties: each reads its own section and the addresses of 
     certificate = "alice.pem"
     key = "alice.key"
     ledger = "ledger"                   # what its rows have cost so far; else beside the run's folder
+    device = "cuda"                     # where the engine onnx runs here; else on the processor
 
     [parties.bob]
     data = "bob.csv"
@@ -38,7 +39,7 @@ from vflc_runtime.transport.schemes import wrong_address
 TIMEOUT = 60.0
 """Seconds that a wait lasts at most, unless deploy.toml or the command line says otherwise."""
 _ALIGN = ("method", "hub", "key", "threads", "reading", "rows")
-_PARTY = ("address", "listen", "data", "validation_data", "certificate", "key", "ledger")
+_PARTY = ("address", "listen", "data", "validation_data", "certificate", "key", "ledger", "device")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Deploy:
         method, hub, shared_key, threads, reading, rows: how keys are aligned, see `AlignSettings`.
         timeout: seconds that a wait lasts at most.
         ledger: folder of the party's ledger; None where none is named.
+        device: where the engine `onnx` runs here.
         validation_data: this party's source of rows to validate with; None where none is named.
     """
 
@@ -72,6 +74,7 @@ class Deploy:
     rows: int
     timeout: float
     ledger: Path | None = None
+    device: str = DEVICES[0]
     validation_data: Below | None = None
 
     def align_settings(self, cache: Path | None) -> AlignSettings:
@@ -122,6 +125,7 @@ def read_deploy(file: Path, place: str, places: tuple[str, ...]) -> Deploy:
         rows=align.integer("rows") or ROWS,
         timeout=top.number("timeout", 0, TIMEOUT),
         ledger=own.file("ledger"),
+        device=own.one_of("device", DEVICES, DEVICES[0]),
         validation_data=_data(own, "validation_data"),
     )
 

@@ -53,6 +53,8 @@ class Executor:
         self._values = {edge.id: edge.value for edge in manifest.edges.values()}
         self._of_rows = {name for name, edge in own.items() if edge.shape[:1] == ("batch",)}
         self._gates = {name: Gate(manifest, plan.place, name) for name in plan.programs}
+        near = getattr(channel, "near", False)  # what is read on the way, or by a listener, is read here
+        self._lend = getattr(engine, "lend", None) if near else None
         self.sent: dict[str, int] = {
             edge.id: 0 for edge in manifest.edges.values() if edge.sender == plan.place
         }
@@ -105,9 +107,9 @@ class Executor:
                         received = self._wire.unpack(edge, tensors)
                         check_received(edge, message.sender, self.plan.place, step, received)
                     if guarded:
-                        self.guards.hear(edge, received)
+                        self.guards.hear(edge, np.asarray(received))
                     if spread is not None and edge in self._of_rows:
-                        received = spread.expanded(received)
+                        received = spread.expanded(np.asarray(received))
                     engine.put(self._values[edge], received)
             elif do == "protect":
                 self.guards.apply(target, engine, rows, indices)
@@ -117,9 +119,13 @@ class Executor:
             self.guards.finish(program, engine, rows, indices)
 
     def _send(self, message: Message, program: str, step: int, spread: KeySpread | None) -> None:
-        get, sent, values = self.engine.get, self.sent, self._values
-        edges = self._wire.values(message.edges) if self._wire else message.edges
-        tensors = {edge: get(values[edge]) for edge in edges}
+        sent, values = self.sent, self._values
+        edges = [*(self._wire.values(message.edges) if self._wire else message.edges)]
+        given = [values[edge] for edge in edges]
+        if self._lend is not None and spread is None and not self._wire:
+            tensors = dict(zip(edges, self._lend(given), strict=True))
+        else:
+            tensors = {edge: self.engine.get(value) for edge, value in zip(edges, given, strict=True)}
         if spread is not None:  # the receiver has one row for several of these
             tensors = {e: spread.summed(t) if e in self._of_rows else t for e, t in tensors.items()}
         for edge, tensor in tensors.items():

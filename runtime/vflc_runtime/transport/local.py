@@ -20,6 +20,11 @@ class LocalNetwork:
         self._listen = listen
         self.moved = 0
 
+    @property
+    def unheard(self) -> bool:
+        """Whether nobody listens."""
+        return self._listen is None
+
     def channel(self, place: str) -> LocalChannel:
         return LocalChannel(self, place)
 
@@ -74,6 +79,11 @@ class LocalChannel:
 
     def __init__(self, network: LocalNetwork, place: str) -> None:
         self._network, self._place = network, place
+
+    @property
+    def near(self) -> bool:
+        """Whether nobody but the receiver, in this process, sees what is sent: it may lie on a device."""
+        return self._network.unheard
 
     def send(self, receiver: str, envelope: Envelope) -> None:
         self._network.put(receiver, envelope)

@@ -1,0 +1,113 @@
+"""What goes to a device once a batch, and the one question that is asked of what leaves it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from vflc_common.arrays import Array
+
+from vflc_runtime.engines.device import Device, DeviceArray
+from vflc_runtime.engines.device_graphs import DeviceGraph
+
+_APART = 256
+"""Bytes: where an array begins is a multiple of that."""
+_KEPT = 8
+"""Sets of shapes whose memory is kept."""
+
+
+class Feeds:
+    """Copies all inputs of a batch to the device at once, to the same place for the same shapes."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._blocks: dict[Any, _Block] = {}
+
+    def load(self, given: Mapping[str, tuple[Array, np.dtype[Any]]]) -> dict[str, DeviceArray]:
+        """Arrays [*shape] and the types that they take on the device."""
+        shapes = tuple((name, array.shape) for name, (array, _) in given.items())
+        block = self._blocks.get(shapes)
+        if block is None:
+            block = self._blocks[shapes] = _Block(self._device, given)
+            if len(self._blocks) > _KEPT:
+                self._blocks.pop(next(iter(self._blocks)))
+        else:
+            self._device.wait(block.mark)  # the last copy may still read what is about to be written
+        for name, (array, _) in given.items():
+            np.copyto(block.here[name], array, casting="unsafe")
+        self._device.write(block.whole, block.staging)
+        block.mark = self._device.mark(block.mark)
+        return block.there
+
+
+class _Block:
+    """Memory for arrays of certain shapes, here and there."""
+
+    def __init__(self, device: Device, given: Mapping[str, tuple[Array, np.dtype[Any]]]) -> None:
+        starts, end = {}, 0
+        for name, (array, dtype) in given.items():
+            starts[name] = end
+            end += -(-array.size * dtype.itemsize // _APART) * _APART
+        self.staging, self.whole = device.staging(end), device.empty((end,), np.uint8)
+        self.mark: Any = None
+        self.here: dict[str, Array] = {}
+        self.there: dict[str, DeviceArray] = {}
+        for name, (array, dtype) in given.items():
+            start, size = starts[name], array.size * dtype.itemsize
+            self.here[name] = self.staging[start : start + size].view(dtype).reshape(array.shape)
+            pointer = self.whole.pointer + start
+            self.there[name] = DeviceArray(device, pointer, array.shape, dtype, self.whole)
+
+
+class FiniteChecks:
+    """Says of arrays on a device whether all their numbers are finite, by one number that comes back.
+
+    Zero times a number is zero where it is finite, and no number where it is not.
+    """
+
+    def __init__(self, device: Device, double: bool) -> None:
+        self._device, self._double = device, double
+        self._graphs: dict[int, DeviceGraph] = {}
+        self._mark: Any = None
+
+    def look(self, arrays: Sequence[DeviceArray]) -> None:
+        """Notes `is_finite` at each."""
+        floats = [each for each in arrays if each.dtype.kind == "f"]
+        for each in arrays:
+            each.is_finite = True
+        if not floats:
+            return
+        graph = self._graphs.get(len(floats)) or self._made(len(floats))
+        values = {f"x.{index}": each for index, each in enumerate(floats)}
+        graph.run(values)
+        self._mark = self._device.mark(self._mark)
+        zeros = self._device.read(values["zeros"], self._mark).tolist()
+        for each, zero in zip(floats, zeros, strict=True):
+            each.is_finite = math.isfinite(zero)
+
+    def _made(self, count: int) -> DeviceGraph:
+        from onnx import TensorProto, helper
+
+        from vflc_runtime.engines.device_updates import IR_VERSION, OPSET
+
+        element = TensorProto.DOUBLE if self._double else TensorProto.FLOAT
+        make, nodes = helper.make_node, []
+        zero = helper.make_tensor("zero", element, [], [0.0])
+        for index in range(count):
+            nodes.append(make("Mul", [f"x.{index}", "zero"], [f"none.{index}"]))
+            nodes.append(make("ReduceSum", [f"none.{index}"], [f"sum.{index}"], keepdims=0))
+            nodes.append(make("Reshape", [f"sum.{index}", "one"], [f"flat.{index}"]))
+        nodes.append(make("Concat", [f"flat.{index}" for index in range(count)], ["zeros"], axis=0))
+        info = helper.make_tensor_value_info
+        inputs = [info(f"x.{index}", element, None) for index in range(count)]
+        one = helper.make_tensor("one", TensorProto.INT64, [1], [1])
+        graph = helper.make_graph(nodes, "finite", inputs, [info("zeros", element, [count])], [zero, one])
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        )
+        made = self._graphs[count] = DeviceGraph(
+            self._device, model, "the look at what leaves", double=self._double
+        )
+        return made
