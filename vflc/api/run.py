@@ -203,7 +203,7 @@ class Run:
 
         Args:
             data: a table for each party; labels are not needed.
-            engine: `onnx` or `keras`.
+            engine: `onnx`, `keras`, or `cuda`, which is `onnx` on a GPU.
             threads: how many threads an operator may use. None means one for each core.
             top: for a population: recommend this many items to each user instead.
 
@@ -232,7 +232,7 @@ class Run:
 
         Args:
             out: a folder that does not exist or is empty.
-            format: `onnx` or `keras`.
+            format: `onnx`, `keras`, or `cuda`, which is `onnx` on a GPU.
             merged: write one model of all parties instead of one for each party.
             data: the rows to compare on. None means generated rows.
         """

@@ -31,6 +31,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vflc_common.words import DEVICES
+
 from vflc_runtime.alignment.settings import METHODS, READING, ROWS, AlignSettings, read_key
 from vflc_runtime.data.source import Below
 from vflc_runtime.party.toml import TomlTable

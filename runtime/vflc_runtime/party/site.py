@@ -38,7 +38,7 @@ class Site:
         connect: makes its network.
         method: how keys are aligned: `aligned`, `hash` or `psi`.
         align: what else that needs.
-        engine: `onnx` or `keras`.
+        engine: `onnx`, `keras`, or `cuda`, which is `onnx` on a GPU.
         threads: threads an operator may use; a core each where None.
         listen: is told how it goes.
         ledger: the folder of its ledger; `ledger` beside the run's where None.

@@ -44,7 +44,7 @@ class TrainOptions:
         validation: fraction of the rows that is kept for validation.
         fold: which part of that size is kept, from 0 up to, not including, 1 / validation.
         validation_data: by party the table of the rows to validate with, in place of a part of the others.
-        engine: `onnx` or `keras`; a run may change it.
+        engine: `onnx`, `keras`, or `cuda`, which is `onnx` on a GPU; a run may change it.
         resume: go on with the run that is in the folder.
         overwrite: a run that is in the folder gives way.
         checkpoint_steps: save every so many steps, besides the end of every epoch.
