@@ -232,7 +232,7 @@ class Run:
 
         Args:
             out: a folder that does not exist or is empty.
-            format: `onnx`, `keras`, or `cuda`, which is `onnx` on a GPU.
+            format: `onnx` or `keras`.
             merged: write one model of all parties instead of one for each party.
             data: the rows to compare on. None means generated rows.
         """

@@ -99,7 +99,7 @@ def open_contents(
         place: whose files.
         hashes: those in the manifest.
         keras: those in keras.json.
-        backend: `onnx`, `keras`, or `cuda`, which is `onnx` on a GPU.
+        backend: `onnx` or `keras`.
 
     Raises:
         Failure: VFL0613 where a file is missing, is another than the hash says, or is not named; or

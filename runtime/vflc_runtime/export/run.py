@@ -61,7 +61,7 @@ def export(
     Args:
         run: the run's folder.
         out: a folder that does not exist yet, or an empty one.
-        format: `onnx`, `keras`, or `cuda`, which is `onnx` on a GPU.
+        format: `onnx` or `keras`.
         merged: one model of all parties instead of one a party.
         sources: of each party its source, to compare on; generated rows where None.
 
