@@ -127,7 +127,7 @@ class Buffers:
         return self._single[name] if home is None else self._view(home, "weight", name)
 
     def slot(self, array: str, kind: str) -> Array:
-        """An array's part of a slot, in the array's shape."""
+        """An array's part of a slot, in the array's shape [*]."""
         rows = self._row_home.get(array)
         return self._view(self._home[array], kind, array) if rows is None else rows.slots(array)[kind]
 

@@ -82,11 +82,11 @@ class Device(Protocol):
         ...
 
     def write(self, target: DeviceArray, source: Array) -> None:
-        """Copies numbers to the device. `source` must stay as it is until `wait` or `read` has returned."""
+        """Copies numbers [*] to the device. `source` must stay as it is until `wait` or `read` has returned."""
         ...
 
     def read(self, source: DeviceArray, mark: Any = None) -> Array:
-        """A copy of an array as it is after all that was asked for so far, or before `mark` was set."""
+        """A copy of an array [*] as it is after all that was asked for so far, or before `mark` was set."""
         ...
 
     def copy(self, target: DeviceArray, source: DeviceArray) -> None:
