@@ -82,7 +82,7 @@ class Device(Protocol):
         ...
 
     def write(self, target: DeviceArray, source: Array) -> None:
-        """Copies numbers [*] to the device. `source` must stay as it is until `wait` or `read` has returned."""
+        """Copies numbers [*] to the device. `source` must stay as it is until `wait` has returned."""
         ...
 
     def read(self, source: DeviceArray, mark: Any = None) -> Array:
