@@ -62,9 +62,10 @@ class _Block:
 
 
 class FiniteChecks:
-    """Says of arrays on a device whether all their numbers are finite, by one number that comes back.
+    """Says of arrays on a device whether all their numbers are finite, by one number of each that comes back.
 
-    Zero times a number is zero where it is finite, and no number where it is not.
+    A sum is not finite where one of its terms is not. Where it is too large although all are finite, these
+    are looked at here.
     """
 
     def __init__(self, device: Device, double: bool) -> None:
@@ -83,9 +84,9 @@ class FiniteChecks:
         values = {f"x.{index}": each for index, each in enumerate(floats)}
         graph.run(values)
         self._mark = self._device.mark(self._mark)
-        zeros = self._device.read(values["zeros"], self._mark).tolist()
-        for each, zero in zip(floats, zeros, strict=True):
-            each.is_finite = math.isfinite(zero)
+        sums = self._device.read(values["sums"], self._mark).tolist()
+        for each, sum_ in zip(floats, sums, strict=True):
+            each.is_finite = math.isfinite(sum_) or bool(np.isfinite(each.numpy()).all())
 
     def _made(self, count: int) -> DeviceGraph:
         from onnx import TensorProto, helper
@@ -94,16 +95,14 @@ class FiniteChecks:
 
         element = TensorProto.DOUBLE if self._double else TensorProto.FLOAT
         make, nodes = helper.make_node, []
-        zero = helper.make_tensor("zero", element, [], [0.0])
         for index in range(count):
-            nodes.append(make("Mul", [f"x.{index}", "zero"], [f"none.{index}"]))
-            nodes.append(make("ReduceSum", [f"none.{index}"], [f"sum.{index}"], keepdims=0))
-            nodes.append(make("Reshape", [f"sum.{index}", "one"], [f"flat.{index}"]))
-        nodes.append(make("Concat", [f"flat.{index}" for index in range(count)], ["zeros"], axis=0))
+            nodes.append(make("Reshape", [f"x.{index}", "line"], [f"flat.{index}"]))
+            nodes.append(make("ReduceSum", [f"flat.{index}"], [f"sum.{index}"], keepdims=1))
+        nodes.append(make("Concat", [f"sum.{index}" for index in range(count)], ["sums"], axis=0))
         info = helper.make_tensor_value_info
         inputs = [info(f"x.{index}", element, None) for index in range(count)]
-        one = helper.make_tensor("one", TensorProto.INT64, [1], [1])
-        graph = helper.make_graph(nodes, "finite", inputs, [info("zeros", element, [count])], [zero, one])
+        line = helper.make_tensor("line", TensorProto.INT64, [1], [-1])
+        graph = helper.make_graph(nodes, "finite", inputs, [info("sums", element, [count])], [line])
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )

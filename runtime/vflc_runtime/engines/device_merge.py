@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vflc_runtime.bundle.plan import Plan, Step
+from vflc_runtime.engines.device_forms import for_device
 from vflc_runtime.engines.onnx_session import read_model
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def merged(plan: Plan, graphs: Sequence[str]) -> onnx.ModelProto:
                 read.add(each.name)
         first.graph.output.extend(each for each in graph.output if each.name not in made)
         made.update(each.name for each in graph.output)
+    for_device(first.graph, plan.precision == "float64")
     return first
 
 

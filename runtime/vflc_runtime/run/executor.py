@@ -70,6 +70,8 @@ class Executor:
     ) -> Generator[None, None, None]:
         """One batch of `rows` rows, or users; `inputs` are [rows, …] by id. Yields to wait for a message.
 
+        The batch begins at once, also where the place has to wait before it comes to its first step.
+
         `indices` [rows] says which rows of the data these are, to protections that keep something for each.
         `spreads` is how the rows of places that have distinct ones stand beside these: such a place runs on
         as many, and `inputs` are they. The values that the program reports stay in the engine until the
@@ -77,8 +79,19 @@ class Executor:
         """
         engine, place = self.engine, self.plan.place
         rows = spreads[place].rows if place in spreads else rows
-        guarded, wired = bool(self.guards), bool(self._wire)  # most programs pay for neither
         engine.begin(program, inputs, rows, step)
+        return self._steps(program, rows, step, indices, spreads)
+
+    def _steps(
+        self,
+        program: str,
+        rows: int,
+        step: int,
+        indices: NDArray[np.int64] | None,
+        spreads: Mapping[str, KeySpread],
+    ) -> Generator[None, None, None]:
+        engine = self.engine
+        guarded, wired = bool(self.guards), bool(self._wire)  # most programs pay for neither
         if guarded:
             self.guards.begin(program)
         if wired:
