@@ -160,7 +160,7 @@ class CudaDevice:
             raise
 
     def empty(self, shape: Sequence[int], dtype: DTypeLike) -> DeviceArray:
-        """See `Device`."""
+        """See `Device`; VFL0787 where there is no memory left."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         try:
             memory = _Memory(self._runtime, size)
