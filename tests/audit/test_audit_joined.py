@@ -61,6 +61,23 @@ def test_rows_that_a_party_lacks_and_rows_that_are_dropped_are_left_out(
     assert of(report, "sign") > 0.99 and of(report, "consensus") > 0.99
 
 
+def test_answers_for_labels_hold_where_a_party_lacks_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Randomised response with ε = 1 leaves the truth in e / (1 + e) of the rows, whoever has them."""
+    only(monkeypatch, *ATTACKS)
+    sources = tables(600)
+    sources["alice"] = sources["alice"].filter(pa.array(np.random.default_rng(1).random(600) < 0.7))
+    text = LACKING + "protect bob.y with label_dp(epsilon = 1)\n"
+    report = attacked(text, sources, tmp_path, bounds=True)
+    assert report.trials and not any(trial.refuted for trial in report.trials)
+    assert 0.5 < of(report, "sign") < 0.83
+    learned = compiled(granted(text)).manifest["learned"]
+    assert {
+        r["bound"].get("epsilon") for r in learned if (r["receiver"], r["column"]) == ("alice", "score")
+    } == {1.0}
+
+
 def test_rows_of_one_key_are_told_by_their_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, *ATTACKS)
     sources = tables(400)

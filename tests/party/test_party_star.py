@@ -259,7 +259,7 @@ def test_what_is_wrong_is_said(run: Path, tmp_path: Path) -> None:
     for change, code in {
         ("key ItemID\n", "key Item\n"): "VFL0113",
         ("key UserID\n", "key UserID\n  rows per key many\n"): "VFL0113",
-        ("objective", "protect shop.liked with label_dp(epsilon = 4)\nobjective"): "VFL0115",
+        ("objective", "protect gradients to bank with gaussian(1, 2, 1e-5)\nobjective"): "VFL0115",
     }.items():
         with pytest.raises(Refused) as caught:
             compiled(TEXT.replace(*change), tmp_path / "bad")

@@ -18,10 +18,12 @@ from vflc_runtime.bundle.folder import Bundle, open_bundle
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.aligned import Aligned
+from vflc_runtime.data.dataset import CommonRows
 from vflc_runtime.data.encoded import BLOCK
 from vflc_runtime.data.keys import restored_columns
 from vflc_runtime.data.output import check_out, write_table
 from vflc_runtime.data.source import unreadable
+from vflc_runtime.data.spread import ABSENT
 from vflc_runtime.data.table import name_in_table
 from vflc_runtime.errors import Failure
 from vflc_runtime.party.agreement import compare
@@ -42,7 +44,8 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
 
     Returns:
         `rows`, `kept` and `dropped` of this party, and `peers`: of each, bytes and seconds waited. Where
-        parties may lack rows, the number of `keys`, and `missing`: of each such party, how many it lacks.
+        parties may lack rows, or have a part of the key, the number of `keys` that are joined, and `missing`:
+        of parties that may lack rows how many they lack, as far as this one knows.
 
     Raises:
         Failure: VFL0618 at a place without a table, those of `align`, of data, and of the network.
@@ -58,9 +61,10 @@ def align_party(bundle_dir: Path | str, site: Site, out_file: Path | str | None 
     def once(peers: Peers, rows: PlaceRows) -> dict[str, Any]:
         compare(peers, {"program": "align", "version": version(), "digest": bundle.manifest.digest})
         with _opened(parties, site, bundle) as table:
-            lacking = {}
+            lacking: dict[str, Any] = {}
             if bundle.manifest.parts:  # which rows take part is known when all is told
-                positions = rows.joined(table.keys).positions
+                joined = rows.joined(table.keys)
+                positions, lacking = joined.positions, _lacking_rows(bundle.manifest, joined)
             else:
                 distinct, starts, counts = runs(table.keys)
                 found, own = rows.common(distinct)
@@ -82,6 +86,13 @@ def _lacking(manifest: Manifest, lacks: Indices) -> dict[str, Any]:
     """How many keys there are, and how many of them each party lacks that may."""
     counts = {p: int(np.count_nonzero(lacks >> bit & 1)) for bit, p in enumerate(manifest.missing)}
     return {"keys": len(lacks), "missing": counts}
+
+
+def _lacking_rows(manifest: Manifest, joined: CommonRows) -> dict[str, Any]:
+    """The same of joined rows, of the parties whose rows matter here."""
+    known = {p: int(np.count_nonzero(at == ABSENT)) for p, at in joined.at.items() if p in manifest.missing}
+    rows = next((len(at) for at in joined.at.values()), len(joined.positions))
+    return {"keys": rows, "missing": known}
 
 
 def _readers_alone(bundle: Bundle, place: str) -> Bundle:

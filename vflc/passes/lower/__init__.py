@@ -154,7 +154,6 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
         lower_accept(ev, i, scope, tuple(parties), ids) for i in spec.items if isinstance(i, tree.Accept)
     ]
     protects = [item for item in spec.items if isinstance(item, tree.Protect)]
-    check_protections(ev, protects, parties.values())
     protections: list[Protection | None] = []
     if protects:
         from vflc.passes.lower.protect import lower_protect  # few specs need it
@@ -163,6 +162,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
             lower_protect(ev, item, scope, tuple(parties), ids, number + 1)
             for number, item in enumerate(protects)
         ]
+        check_protections(ev, [each for each in protections if each is not None], parties)
     check_metrics(ev, trained, predictions)
     return Lowered(
         name=name,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 from vflc_common.keys import MOST_LACKING
 
 from vflc.diagnostics import RelatedSpan
 from vflc.ir.model import PartyInfo
+from vflc.ir.release import Protection
 from vflc.passes.lower.evaluate import Evaluator
 from vflc.syntax import tree
 
@@ -122,15 +123,28 @@ def check_keys(ev: Evaluator, parties: Mapping[str, PartyInfo]) -> None:
             )
 
 
-def check_protections(ev: Evaluator, protects: Sequence[tree.Protect], parties: Iterable[PartyInfo]) -> None:
-    """VFL0115: what a mechanism proves is of one row, which a key's rows would share or add up."""
-    joined = next((party for party in parties if party.many or party.missing or party.part is not None), None)
+def check_protections(
+    ev: Evaluator, protections: Sequence[Protection], parties: Mapping[str, PartyInfo]
+) -> None:
+    """VFL0115: what a mechanism proves is of one row, which a key's rows would share or add up.
+
+    Answers for labels are drawn once for each row of the labels' table, and all that is sent is made of
+    them. So they are one row's where a row of that table is one joined row, and has a key of its own.
+    """
+    few = [p for p in parties.values() if p.many or p.missing or p.part is not None]
+    joined = next((party for party in few if party.many), few[0] if few else None)
     if joined is None:
         return
+    from vflc.ops.mechanisms import MECHANISMS  # few specs need it
+
     why = "many rows a key, as {} has" if joined.many else "rows that a party lacks, as {} may"
     if joined.part is not None:
         why = "a key that is a part of another's, as that of {} is"
-    for protect in protects:
+    for protect in protections:
+        labels = {value.partition(".")[0] for value in protect.target.values}
+        alone = not joined.many and not labels & {party.name for party in few}
+        if MECHANISMS[protect.mechanism].role == "labels" and alone:
+            continue
         ev.error(
             "VFL0115",
             f"`protect` does not yet go with {why.format(joined.name)}",
