@@ -1,6 +1,7 @@
 """Keys that are a part of another's: one row a user and one row an item beside ratings of both."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from partying import exchange, site, tensors, together, train_alone, train_together
 from safetensors.numpy import load_file
+from signing import sign
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.data.overlap import overlap
@@ -177,11 +179,16 @@ BY_HAND = (
 )
 
 
-@pytest.mark.parametrize("kind", ["plain", "many", "lacking"])
+HUB = "party hub {}\n" + spec().replace(
+    "logit = dense(mlp(concat(u, m, h), [8]), 1)", "z = mlp(concat(u, m, h), [8]) at hub\nlogit = dense(z, 1)"
+).replace("to shop", "to hub, shop").replace("to bank", "to hub, bank")
+
+
+@pytest.mark.parametrize("kind", ["plain", "many", "lacking", "hub"])
 def test_between_processes(run: Path, kind: str, tmp_path: Path) -> None:
     bundle, sources, alone = run / "bundle", SOURCES, run
     if kind != "plain":
-        text = spec(MANY="rows per key many") if kind == "many" else LACKING
+        text = {"many": spec(MANY="rows per key many"), "lacking": LACKING, "hub": HUB}[kind]
         bundle = compiled(text, tmp_path / "bundle")
         if kind == "many":
             sources = SOURCES | {"shop": pa.concat_tables([SHOP, SHOP.slice(10, 30)])}
@@ -195,6 +202,8 @@ def test_between_processes(run: Path, kind: str, tmp_path: Path) -> None:
     assert not any(isinstance(each, BaseException) for each in found.values()), found
     for place in SOURCES:
         assert tensors(tmp_path / "apart" / place, place) == tensors(alone, place)
+    if kind == "hub":
+        assert tensors(tmp_path / "apart" / "hub", "hub") == tensors(alone, "hub")
     counted = [
         json.loads((tmp_path / "apart" / p / "metrics.json").read_text())["data"]["parties"] for p in SOURCES
     ]
@@ -244,6 +253,24 @@ def test_who_is_told_what(run: Path) -> None:
         if r["edges"] == ["alignment"]
     }
     assert bounds["bank", "UserID, ItemID"] == "counts" and bounds["shop", "UserID"] == "rows"
+
+
+@pytest.mark.parametrize("part", [[2], [0, 1], [], [0, 0], [-1], ["0"], "UserID", [True], 0])
+def test_a_part_of_the_key_that_cannot_be(run: Path, part: Any, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(run / "bundle", tmp_path / "bundle"))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    next(party for party in manifest["parties"] if party["name"] == "bank")["part_of_key"] = part
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    sign(bundle)
+    with pytest.raises(Failure, match="VFL0613"):
+        read_manifest(bundle / "manifest.json")
+    encoders = json.loads((run / "bundle" / "bank" / "encoders.json").read_text())
+    encoders["parties"]["bank"]["part_of_key"] = part
+    (bundle / "manifest.json").write_text((run / "bundle" / "manifest.json").read_text())
+    (bundle / "bank" / "encoders.json").write_text(json.dumps(encoders))
+    sign(bundle)
+    with pytest.raises(Failure, match=r"VFL0613|VFL0606"):
+        train_alone(bundle, SOURCES, tmp_path / "run", OPTIONS)
 
 
 def test_what_is_wrong_is_said(run: Path, tmp_path: Path) -> None:

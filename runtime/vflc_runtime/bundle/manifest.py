@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vflc_common.canonical import digest
-from vflc_common.keys import MOST_LACKING
+from vflc_common.keys import MOST_LACKING, key_columns
 from vflc_common.plugins import Plugin
 from vflc_common.words import BYTES, EVERY_PROGRAM, FORMAT, PHASES, PRECISIONS, RANGE
 
@@ -177,9 +177,15 @@ def _parts(document: Json) -> dict[str, tuple[int, ...]]:
         for party in document["parties"]
         if (part := party.get("part_of_key")) is not None
     }
-    whole = [p for p in document["parties"] if p.get("key") is not None and p["name"].value not in found]
+    keys = {p["name"].value: len(key_columns(p.value)) for p in document["parties"] if p.get("key")}
+    whole = [p for p in document["parties"] if p["name"].value in keys.keys() - found]
     if found and not any(party.get("missing") is None for party in whole):
         raise document["parties"].wrong("a party with the whole key, which has all rows")
+    columns = min((keys[party["name"].value] for party in whole), default=0)
+    for name, own in found.items():
+        fits = len({*own}) == len(own) == keys.get(name) and len(own) < columns and max(own) < columns
+        if not fits:
+            raise document["parties"].wrong("keys of which some are a part of the longest")
     return found
 
 
