@@ -77,7 +77,8 @@ def onnx(path: Path) -> Imported:
     if ONNX_TABLES in graph.metadata:
         return _exported(graph)
     if "vflc" in graph.metadata:
-        message = f"{path} is the part that one party runs of a model that vflc exported"
+        message = f"{path} is a model that vflc exported without the tables that it was made of: the part of "
+        message += "one party, or a model of parties that may lack rows"
         refuse("VFL0766", message, "export the model of all parties: `vflc export RUN --merged -o FOLDER`")
     model = onnx_model.OnnxModelReader(graph)
     learned = outputs(model.outputs, {})
