@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FLOAT, BOOL, DOUBLE = 1, 9, 11
 OPERATORS = {FLOAT: "Fused", DOUBLE: "FusedDouble"}
 COMPARE = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"}
+APPROXIMATED = {"Exp", "Log", "Sigmoid", "Tanh"}
+"""What onnxruntime computes in other bits than we do."""
 LOGIC = {"And": "Mul", "Or": "Max"}
 """What stands for them where truth is the numbers one and zero."""
 PRODUCTS = {"Gemm", "MatMul", "Conv"}
@@ -82,8 +84,12 @@ class _Finder:
         return [
             members
             for members in regions.members.values()
-            if len(members) > 1 and all(self._whole(index, members) for index in members)
+            if self._worth(members) and all(self._whole(index, members) for index in members)
         ]
+
+    def _worth(self, members: Sequence[int]) -> bool:
+        """Several nodes, or one whose bits must not depend on what stands beside it."""
+        return len(members) > 1 or self.nodes[members[0]].op_type in APPROXIMATED
 
     def _able(self, node: onnx.NodeProto) -> bool:
         if node.domain or (node.op_type not in MEANINGS and node.op_type not in LOGIC):

@@ -62,7 +62,7 @@ def kinds(model: onnx.ModelProto) -> dict[str, Kind]:
 
     guess = onnx.ModelProto()
     guess.CopyFrom(model)
-    for each in guess.graph.input:
+    for each in (*guess.graph.input, *guess.graph.value_info):
         for axis, size in enumerate(each.type.tensor_type.shape.dim):
             if not size.HasField("dim_value"):
                 size.dim_value = SIZES[axis % len(SIZES)]

@@ -23,6 +23,6 @@ def replace(model: onnx.ModelProto) -> list[str]:
     drop_unread(model.graph)
     found = kinds(model)
     texts = fuse(model.graph, found)
-    if texts:
+    if texts and all(each.domain != DOMAIN for each in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
     return texts

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from vflc_runtime.bundle.plan import GraphFile, Plan
-from vflc_runtime.engines import onnx_rows_graphs, onnx_session
+from vflc_runtime.engines import onnx_rows_nodes, onnx_session
 from vflc_runtime.engines.onnx_memory import read_before_written, sized_by_data, unjoined
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
 from vflc_runtime.engines.onnx_session import GraphSession, ort_value, self_contained, session, short
@@ -396,7 +396,7 @@ def test_rows_are_added_by_one_thread(precision: str, monkeypatch: Any) -> None:
     def noted(model: Any, threads: int, precision: str) -> None:
         made.append((threads, precision))
 
-    monkeypatch.setattr(onnx_rows_graphs, "own_session", noted)
+    monkeypatch.setattr(onnx_rows_nodes, "own_session", noted)
     row_adder.__wrapped__(precision, (2, 3), 1)
     row_updater(plan(optimizer(["m"]), precision), SimpleNamespace(graph="g"), [2], {"m": 2}, 1, False)
     assert made == [(1, precision)] * 2

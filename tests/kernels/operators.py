@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import vflc_kernels
-from onnx import TensorProto, helper
+from onnx import helper
 
 Array = np.ndarray[Any, Any]
 
@@ -14,11 +14,15 @@ Array = np.ndarray[Any, Any]
 def run_operator(
     name: str, given: Sequence[Array], outputs: int, attributes: dict[str, Any], threads: int = 1
 ) -> list[Array]:
-    """What a node gives for inputs and outputs of one type."""
-    kind = helper.np_dtype_to_tensor_dtype(given[0].dtype) if given else TensorProto.FLOAT
+    """What a node gives, whose outputs have the type of its last input."""
     names = [f"x{index}" for index in range(len(given))], [f"y{index}" for index in range(outputs)]
+    kinds = [[array.dtype for array in given], [given[-1].dtype] * outputs]
     node = helper.make_node(name, *names, domain=vflc_kernels.DOMAIN, **attributes)
-    infos = [[helper.make_tensor_value_info(name, kind, None) for name in side] for side in names]
+    info, number = helper.make_tensor_value_info, helper.np_dtype_to_tensor_dtype
+    infos = [
+        [info(name, number(kind), None) for name, kind in zip(*side, strict=True)]
+        for side in zip(names, kinds, strict=True)
+    ]
     model = helper.make_model(
         helper.make_graph([node], "one", *infos),
         opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid(vflc_kernels.DOMAIN, 1)],

@@ -135,7 +135,8 @@ class Operator : public OrtOperator {
     };
     input_memory = [](const OrtOperator*, size_t) { return 0; };
     least_inputs = least_outputs = [](const OrtOperator*) { return 1; };
-    inputs_alike = outputs_alike = [](const OrtOperator*) { return 1; };
+    inputs_alike = [](const OrtOperator*) { return int{Kernel::inputs[std::size(Kernel::inputs) - 1] != Type::any}; };
+    outputs_alike = [](const OrtOperator*) { return 1; };
     first_version = [](const OrtOperator*) { return 1; };
     last_version = [](const OrtOperator*) { return INT32_MAX; };
     create_safely = [](const OrtOperator*, OrtTable table, const OrtKernelInfo* info, void** made) {

@@ -3,6 +3,7 @@
 #include "dense.h"
 #include "fused.h"
 #include "operators.h"
+#include "rows.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -37,6 +38,12 @@ EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* b
       add<Fused<double>>(ort, made);
       add<DenseOperator>(ort, made);
       add<DenseBackwardOperator>(ort, made);
+      add<TakeRows<float>>(ort, made);
+      add<TakeRows<double>>(ort, made);
+      add<PutRows<float>>(ort, made);
+      add<PutRows<double>>(ort, made);
+      add<SumRows<float>>(ort, made);
+      add<SumRows<double>>(ort, made);
       return made;
     }();
     ort.call(Ort::add_domain, options, domain);

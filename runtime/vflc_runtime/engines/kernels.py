@@ -48,7 +48,8 @@ def with_kernels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str | None]:
     changed.CopyFrom(model)
     replaced = replace(changed)
     if not replaced:
-        return model, None
+        own = any(each.domain == vflc_kernels.DOMAIN for each in model.opset_import)
+        return model, library if own else None
     for text in replaced:
         LOG.debug("%s of outputs %s", text, ", ".join(each.name for each in model.graph.output))
     return changed, library

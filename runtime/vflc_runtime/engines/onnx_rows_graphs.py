@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from vflc_runtime.bundle.plan import Optimizer, Plan
 from vflc_runtime.bundle.plan_rows import CatchUp
 from vflc_runtime.bundle.reading import damaged
-from vflc_runtime.engines.onnx_memory import read_before_written
-from vflc_runtime.engines.onnx_session import onnx_errors, own_session, read_model, short
+from vflc_runtime.engines.onnx_rows_nodes import RowsNodes, nodes_for
+from vflc_runtime.engines.onnx_session import onnx_errors, read_model, short
 
-if TYPE_CHECKING:
-    import onnx
-
-OPSET, IR_VERSION = 18, 9
 OPTIMIZER, CATCH_UP = "optimizer.", "catch_up."
 """What the names of an optimizer's graphs begin with where they are part of another."""
 
@@ -30,28 +24,9 @@ def row_adder(precision: str, widths: tuple[int, ...], parts: int) -> Any:
     `gradient.TABLE.PART` [..., width]; it gives `sums` [count, all widths]. Rows are added in order.
     `np.add.at` and `np.add.reduceat` take over ten times as long.
     """
-    add = _Nodes(precision)
-    gradients, positions = _summed(add, widths, parts)
+    add = RowsNodes(precision)
+    gradients, positions = add.add_up(widths, parts, to="sums")
     return add.session(gradients, ["count", *positions], ["sums"])
-
-
-def _summed(add: _Nodes, widths: Sequence[int], parts: int) -> tuple[list[str], list[str]]:
-    """Makes `sums` of `count` rows, and says which gradients and positions it reads."""
-    from onnx import numpy_helper
-
-    zero = numpy_helper.from_array(np.zeros(1, add.precision))
-    gradients, sums = [], []
-    for table, width in enumerate(widths):
-        shape = add("Concat", "count", add.constant([width]), to=f"shape.{table}", axis=0)
-        total = add("ConstantOfShape", shape, to=f"zeros.{table}", value=zero)
-        for part in range(parts):
-            name = f"{table}.{part}"
-            gradients.append(f"gradient.{name}")
-            rows = add("Reshape", gradients[-1], add.constant([-1, width]), to=f"rows.{name}")
-            total = add("ScatterND", total, f"at.{part}", rows, to=f"sum.{name}", reduction="add")
-        sums.append(total)
-    add.join(sums, to="sums")
-    return gradients, [f"at.{part}" for part in range(parts)]
 
 
 def row_reader(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: Mapping[str, int]) -> Any:
@@ -67,20 +42,19 @@ def row_reader(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: M
 
     more = optimizer.catch_up
     assert isinstance(more, CatchUp)
+    add, stored = nodes_for(plan.precision), _tables(tables)
     kept = ["kept"] if slots else []
-    add, names = _Nodes(plan.precision), [f"table.{index}" for index in range(len(tables))]
-    for name in (*names, *kept):
-        add("Gather", name, "rows", to=f"old.{name}", axis=0)
-    add.join([f"old.{name}" for name in names], to=f"{CATCH_UP}weight")
-    add.split("old.kept", {f"{CATCH_UP}{name}": width for name, width in slots.items()})
-    add.split("missed", {f"{CATCH_UP}missed.{each.name}": 1 for each in more.missed})
+    add.take("rows", [*stored], {f"{CATCH_UP}weight": sum(tables)})
+    add.take("rows", kept, {f"{CATCH_UP}{name}": width for name, width in slots.items()})
+    add.take(None, ["missed"], {f"{CATCH_UP}missed.{each.name}": 1 for each in more.missed})
     add.extend(compose.add_prefix(read_model(plan, more.graph), CATCH_UP).graph)
     add("Identity", f"{CATCH_UP}new.weight", to="weight")
-    add.join([f"{CATCH_UP}new.{name}" for name in slots], to="slots")
-    stored = _put_back(add, "weight", tables)
+    if slots:
+        add.take(None, [f"{CATCH_UP}new.{name}" for name in slots], {"slots": sum(slots.values())})
+    add.put("rows", stored, ["weight"])
     try:
-        outputs = [*stored, "weight", *(["slots"] if slots else [])]
-        return add.session(["missed", *kept, *names], ["rows"], outputs)
+        outputs = [*(f"new.{name}" for name in stored), "weight", *(["slots"] if slots else [])]
+        return add.session(["missed", *kept, *stored], ["rows"], outputs)
     except onnx_errors() as error:
         raise damaged(f"{more.graph!r} of {plan.place!r} reads no rows: {short(error)}") from None
 
@@ -106,106 +80,32 @@ def row_updater(
     """
     from onnx import compose
 
-    add, names = _Nodes(plan.precision), [f"table.{index}" for index in range(len(tables))]
-    kept = ["kept"] if slots else []
+    add, stored = nodes_for(plan.precision), _tables(tables)
+    kept = {"kept": sum(slots.values())} if slots else {}
     floats, integers = ["gradient"], ["rows"]
     if parts:
-        floats, positions = _summed(add, tables, parts)
+        floats, positions = add.sum(tables, parts, to="gradient")
         integers += ["count", *positions]
-        zero, end = add.constant([0]), add.constant([-1])
-        add("Slice", "sums", zero, end, zero, to="gradient")
     if taken:
         floats += ["weight", *(["slots"] if slots else [])]
+        add.take(None, ["slots"] if slots else [], {f"old.{name}": width for name, width in slots.items()})
     else:
-        for name in (*names, *kept):
-            add("Gather", name, "rows", to=f"old.{name}", axis=0)
-        add.join([f"old.{name}" for name in names], to="weight")
-        if slots:
-            add("Identity", "old.kept", to="slots")
-    add.split("slots", {f"old.{name}": width for name, width in slots.items()})
+        add.take("rows", [*stored], {"weight": sum(tables)})
+        add.take("rows", [*kept], {f"old.{name}": width for name, width in slots.items()})
     # element by element, whatever the shape: an optimizer's graph on vectors takes rows as they lie
     for name in ("weight", "gradient", "step"):
         add("Identity", name, to=OPTIMIZER + name)
     for name in slots:
         add("Identity", f"old.{name}", to=OPTIMIZER + name)
     add.extend(compose.add_prefix(read_model(plan, optimizer.graph), OPTIMIZER).graph)
-    for name in ("weight", *slots):
-        add("Identity", f"{OPTIMIZER}new.{name}", to=f"made.{name}")
-    add.join([f"made.{name}" for name in slots], to="made.kept")
-    stored = _put_back(add, "made.weight", tables, kept)
+    add.put("rows", {**stored, **kept}, [f"{OPTIMIZER}new.{name}" for name in ("weight", *slots)])
     try:
-        return add.session([*floats, "step", *names, *kept], integers, stored)
+        outputs = [f"new.{name}" for name in (*stored, *kept)]
+        return add.session([*floats, "step", *stored, *kept], integers, outputs)
     except onnx_errors() as error:
         raise damaged(f"{optimizer.graph!r} of {plan.place!r} updates no rows: {short(error)}") from None
 
 
-def _put_back(add: _Nodes, weight: str, tables: Sequence[int], more: Sequence[str] = ()) -> list[str]:
-    """Writes rows of `weight`, and `made.NAME` of `more`, to where they were read; what is stored then."""
-    names = [f"table.{index}" for index in range(len(tables))]
-    add.split(weight, {f"made.{name}": width for name, width in zip(names, tables, strict=True)})
-    read_before_written(add.graph, {name: f"made.{name}" for name in (*names, *more)})
-    add("Unsqueeze", "rows", add.constant([1]), to="at")
-    for name in (*names, *more):
-        add("ScatterND", name, "at", f"made.{name}", to=f"new.{name}")
-    return [f"new.{name}" for name in (*names, *more)]
-
-
-class _Nodes:
-    """A graph under construction."""
-
-    def __init__(self, precision: str) -> None:
-        from onnx import GraphProto, helper
-
-        self.graph = GraphProto(name="rows")
-        self.precision = precision
-        self._element = int(helper.np_dtype_to_tensor_dtype(np.dtype(precision)))
-
-    def __call__(self, op: str, *inputs: str, to: str, **attributes: Any) -> str:
-        """Adds a node whose output is `to`, and returns that."""
-        from onnx import helper
-
-        self.graph.node.append(helper.make_node(op, inputs, [to], **attributes))
-        return to
-
-    def constant(self, values: list[int]) -> str:
-        from onnx import numpy_helper
-
-        name = f"constant.{len(self.graph.initializer)}"
-        self.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
-        return name
-
-    def join(self, parts: list[str], to: str) -> None:
-        """Columns side by side."""
-        if len(parts) == 1:
-            self("Identity", parts[0], to=to)
-        elif parts:
-            self("Concat", *parts, to=to, axis=1)
-
-    def split(self, value: str, widths: Mapping[str, int]) -> None:
-        """Columns apart again."""
-        from onnx import helper
-
-        if len(widths) == 1:
-            self("Identity", value, to=next(iter(widths)))
-        elif widths:
-            sizes = self.constant([*widths.values()])
-            self.graph.node.append(helper.make_node("Split", [value, sizes], [*widths], axis=1))
-
-    def extend(self, graph: onnx.GraphProto) -> None:
-        """Adds all of another graph."""
-        self.graph.node.extend(graph.node)
-        self.graph.initializer.extend(graph.initializer)
-
-    def session(self, floats: list[str], integers: list[str], outputs: list[str]) -> Any:
-        """The session. It has one thread: with two, onnxruntime 1.31 adds to one row from both at
-        once and loses summands.
-        """
-        from onnx import TensorProto, helper
-
-        types = {**dict.fromkeys(floats, self._element), **dict.fromkeys(integers, TensorProto.INT64)}
-        info, graph = helper.make_tensor_value_info, self.graph
-        graph.input.extend(info(name, type_, None) for name, type_ in types.items())
-        graph.output.extend(info(name, self._element, None) for name in outputs)
-        opset = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
-        return own_session(model, 1, self.precision)
+def _tables(widths: Sequence[int]) -> dict[str, int]:
+    """Tables and their widths."""
+    return {f"table.{index}": width for index, width in enumerate(widths)}
