@@ -36,7 +36,7 @@ from vflc_runtime.run.session import Session
 STEPS = 10
 TOLERANCE = 1e-5
 """Of a loss, by which sides may differ in any of the first steps; in float32, from the same weights."""
-WARM_ROWS, WARM_STEPS = 40_000, 20
+WARM_ROWS, WARM_STEPS = 20_000, 10
 """At least as much is done before the first round that counts."""
 OURS = "vflc"
 Array = np.ndarray[Any, Any]

@@ -4,7 +4,8 @@
 
 Take a machine with nothing else to do, and the Python of `make peers`, which `make benchmarks` uses. It takes
 about ten minutes. `--quick` runs every benchmark at its least, to try it. A benchmark whose packages are
-missing is left out, and the page says so. `--out` writes another file, and leaves README alone.
+missing is left out, and the page says so. `--out` writes another file, and leaves README alone; with it,
+`--only` runs some.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ READING = (
     "is better, and a ratio below 1 means that vflc is slower. Rates are of one machine; compare ratios."
 )
 WIDTH = 120
+LIMIT = 600
+"""Seconds of one benchmark."""
 Results = list[dict[str, Any]]
 
 
@@ -52,7 +55,10 @@ def measured(section: Section, quick: bool) -> tuple[Results, list[str]]:
             str(out),
         ]
         print(f"{section.title} …", flush=True)
-        done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            return [], [f"Left out: it took longer than {LIMIT / 60:.0f} minutes."]
         if not out.exists():
             said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
             return [], [f"Left out: {said}."]
@@ -159,6 +165,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write this file, and not README")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     options = parser.parse_args()
+    if options.only and options.out is None:
+        parser.error("--only needs --out: the page has all")
     load, start = os.getloadavg()[0], time.perf_counter()
     chosen = [section for section in SECTIONS if section.name in (options.only or names)]
     found = [(section, *measured(section, options.quick)) for section in chosen]
