@@ -1,6 +1,6 @@
 # make demo   a first run: generated tables, compile, train, evaluate, predict
 # make test   what must hold of vflc by itself, in a virtual environment of its own
-# make test-long   the rest, which takes as long again: whole models beside other frameworks, real faults
+# make test-long   the rest, which takes half as long again: whole models beside other frameworks, real faults
 # make test EXAMPLES=10   with ten times as many random examples of each property; also test-long
 # make test-oldest   the tests of the core with the oldest packages that pyproject.toml allows
 # make test-newest   the tests with the newest

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import runpy
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,19 @@ def completed(
         finally:
             command.kill()
         return subprocess.CompletedProcess(command.args, code, out.read_text(), errors.read_text())
+
+
+def typed(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a line of a page in a folder: our commands in processes that are forked, others in a shell.
+
+    What stands behind `||` is left out.
+    """
+    program, *arguments = shlex.split(line.partition("||")[0])
+    if program == "vflc":
+        return completed("vflc", *arguments, cwd=folder)
+    if program == "python":
+        return completed(folder / arguments[0], *arguments[1:], cwd=folder)
+    return subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True)
 
 
 def _run(command: list[str], cwd: str, environment: dict[str, str], stdout: str, stderr: str) -> None:

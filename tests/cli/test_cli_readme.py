@@ -1,25 +1,13 @@
 """The README's commands run as they are written there."""
 
 import re
-import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
-from forked import completed
+from forked import typed
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"<!-- test -->\s*```sh\n(.*?)```", re.DOTALL)
-
-
-def ran(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command of ours in a process that need not start, any other in a shell."""
-    program, *arguments = shlex.split(line.partition("||")[0])
-    if program == "vflc":
-        return completed("vflc", *arguments, cwd=folder)
-    if program == "python":
-        return completed(folder / arguments[0], *arguments[1:], cwd=folder)
-    return subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True)
 
 
 def test_commands_of_the_readme(tmp_path: Path) -> None:
@@ -38,5 +26,5 @@ def test_commands_of_the_readme(tmp_path: Path) -> None:
     lines = [line for line in script.replace("\\\n", " ").splitlines() if line]
     assert sum(line.startswith("vflc ") for line in lines) > 8
     for line in lines:
-        done = ran(line, copy)
+        done = typed(line, copy)
         assert (done.returncode != 0) == ("||" in line), line + done.stdout + done.stderr
