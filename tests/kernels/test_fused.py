@@ -5,7 +5,7 @@ import pytest
 import vflc_kernels
 from hypothesis import given
 from hypothesis import strategies as st
-from operators import Array, run_operator
+from operators import Array, run_in_place, run_operator
 from vflc_kernels.programs import MEANINGS, Instruction, Program
 
 pytestmark = pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
@@ -98,3 +98,22 @@ def test_shapes_that_do_not_fit_and_foreign_programs_end_in_an_error() -> None:
         run_operator("Fused", [x], 1, {"given": 1, "program": [0, 0, 0, 0, 0], "results": [2]})
     with pytest.raises(Exception, match="other inputs"):
         run_operator("Fused", [x, y], 1, {"given": 1, "program": [0, 0, 0, 0, 0], "results": [1]})
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("size", [1, 5, 3000, 50_000])
+def test_outputs_may_lie_where_inputs_do(size: int, threads: int) -> None:
+    """As optimizers' weights and slots do: what is read later is not written over before."""
+    steps = [("Add", 0, 2), ("Mul", 0, 1), ("Sub", 4, 0), ("Mul", 3, 1), ("Neg", 5)]
+    program = Program(
+        3,
+        tuple(Instruction(name, operands) for name, *rest in steps for operands in [tuple(rest)]),
+        (3, 5, 7),
+    )
+    rng = np.random.default_rng(size)
+    x, y, one = rng.normal(size=size), rng.normal(size=size), np.array(2.0)
+    due = program.run([x, y, one])
+    spare = np.empty(size)
+    run_in_place(program, [x, y, one], [x, y, spare], threads)
+    for made, wanted in zip([x, y, spare], due, strict=True):
+        np.testing.assert_array_equal(made, wanted)
