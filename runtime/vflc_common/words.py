@@ -23,6 +23,10 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 Precision = Literal["float32", "float64"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+FactorType = Literal["float32", "bfloat16"]
+FACTORS: tuple[FactorType, ...] = get_args(FactorType)
+"""What factors of matrix products may be rounded to in training; sums, and all else, have the precision."""
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1, "uint8": 1}
 """Element types that cross between places, with the bytes of one; frames number them in this order."""
 

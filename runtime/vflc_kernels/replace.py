@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vflc_kernels import DOMAIN
+from vflc_kernels.dense import dense
 from vflc_kernels.fuse import fuse
 from vflc_kernels.graphs import drop_identities, drop_unread, kinds
 
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     import onnx
 
 
-def replace(model: onnx.ModelProto) -> list[str]:
+def replace(model: onnx.ModelProto, bfloat16: bool = False) -> list[str]:
     """Replaces in place, and says what, one text a node made; outputs are the same to rounding.
 
+    With `bfloat16` factors of matrix products are rounded to it, where this processor multiplies them faster.
     Where nothing is replaced, a caller should keep the model as it was.
     """
     import onnx
@@ -22,7 +24,7 @@ def replace(model: onnx.ModelProto) -> list[str]:
     drop_identities(model.graph)
     drop_unread(model.graph)
     found = kinds(model)
-    texts = fuse(model.graph, found)
+    texts = [*dense(model.graph, found, bfloat16), *fuse(model.graph, found)]
     if texts and all(each.domain != DOMAIN for each in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
     return texts

@@ -43,6 +43,8 @@ def plan(made: ModelProto | bytes, precision: str = "float64", **more: Any) -> P
     found: Any = SimpleNamespace(
         precision=precision,
         place="alice",
+        programs={},
+        training=SimpleNamespace(factors="float32"),
         graphs={"g": declared},
         graph_path=lambda name: Path("alice") / f"{name}.onnx",
         graph_content=lambda name: content,

@@ -364,6 +364,7 @@ def _train(model: Scheduled) -> dict[str, Any]:
         **({"secret_start": True} if train.secret_start else {}),
         **({"held_out": asdict(train.held_out)} if train.held_out is not None else {}),
         **({"drop": dict(train.drop)} if train.drop else {}),
+        **({"factors": train.precision} if train.precision != "float32" else {}),
     }
 
 

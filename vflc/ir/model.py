@@ -12,7 +12,17 @@ from typing import Any
 
 from msgspec import Struct, field
 from vflc_common.encoders import record
-from vflc_common.words import Division, Halves, HeldOutBy, Phase, Predicted, Program, StepKind, Weighting
+from vflc_common.words import (
+    Division,
+    FactorType,
+    Halves,
+    HeldOutBy,
+    Phase,
+    Predicted,
+    Program,
+    StepKind,
+    Weighting,
+)
 
 from vflc.diagnostics.span import Span
 from vflc.ir.graph import Graph, Node
@@ -202,7 +212,8 @@ class TrainConfig(Struct, frozen=True):
     metric of the validation rows. With `secret_start` each place draws its initial weights for itself, where
     otherwise they follow from the seed. `push_down` lets the compiler find the split of what has no place.
     `frozen` are patterns over names of weights that training leaves as they are. `drop` are shares of the
-    training rows, by party, in which its learned defaults stand in.
+    training rows, by party, in which its learned defaults stand in. Matrix products of
+    training may round their factors to `precision`.
     """
 
     batch: int = 128
@@ -223,6 +234,7 @@ class TrainConfig(Struct, frozen=True):
     push_down: bool = True
     frozen: tuple[tuple[str, Span], ...] = ()
     drop: Mapping[str, float] = {}
+    precision: FactorType = "float32"
 
 
 class Reconstruction(Struct, frozen=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vflc_common.arrays import Array
-from vflc_common.words import ENCODERS_FILE, HeldOutBy, StepKind
+from vflc_common.words import ENCODERS_FILE, FactorType, HeldOutBy, StepKind
 
 from vflc_runtime.bundle.contents import Contents
 from vflc_runtime.bundle.listed import with_values
@@ -263,7 +263,8 @@ class Training:
     `checkpoint_steps` steps. `monitor` is the result that says which epoch is the best; without `patience`
     epochs never stop early. With `secret_start` initial weights are each place's own secret. `held_out` says
     which rows are kept for validation, where the seed does not. `drop` are shares of the training rows that
-    parties which may lack rows are left out of.
+    parties which may lack rows are left out of. `factors` of matrix products may be rounded, where that is
+    faster.
     """
 
     batch: int
@@ -278,6 +279,7 @@ class Training:
     secret_start: bool = False
     held_out: HeldOutRule | None = None
     drop: Mapping[str, float] = field(default_factory=dict)
+    factors: FactorType = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

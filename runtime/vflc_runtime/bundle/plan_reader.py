@@ -10,6 +10,7 @@ from vflc_common.arrays import Array
 from vflc_common.metrics import METRICS, metric_use
 from vflc_common.words import (
     EVERY_PROGRAM,
+    FACTORS,
     FORMAT,
     FROM_FILE,
     HELD_OUT_BY,
@@ -19,6 +20,7 @@ from vflc_common.words import (
     PRECISIONS,
     PREDICTED,
     STEPS,
+    FactorType,
     HeldOutBy,
     Predicted,
     StepKind,
@@ -307,6 +309,7 @@ def _drop(item: Json | None) -> dict[str, float]:
 def _training(item: Json) -> Training:
     stop, monitor = item.get("early_stopping"), item.get("monitor")
     steps, best, secret = item.get("checkpoint_steps"), item.get("best"), item.get("secret_start")
+    factors = item.get("factors")
     return Training(
         batch=item["batch"].integer(1),
         epochs=item["epochs"].integer(1),
@@ -324,6 +327,7 @@ def _training(item: Json) -> Training:
         secret_start=secret is not None and secret.flag(),
         held_out=_held_out(item.get("held_out")),
         drop=_drop(item.get("drop")),
+        factors="float32" if factors is None else cast(FactorType, factors.one_of(*FACTORS)),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import vflc_kernels
 
+from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.events import Warned
 
@@ -36,7 +37,37 @@ def state() -> str:
     return vflc_kernels.why_not() or "used"
 
 
-def with_kernels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str | None]:
+def narrow(plan: Plan, graph: str) -> bool:
+    """Whether a graph's products may round factors to bfloat16: those of training, where the spec has it."""
+    steps = plan.programs.get("train", ())
+    trains = any(step.do == "run" and step.target == graph for step in steps)
+    return plan.training.factors == "bfloat16" and trains
+
+
+def no_bfloat16(plan: Plan, engine: str) -> str | None:
+    """Why products are as if the spec had no `precision bfloat16`; None where they are not."""
+    if engine != "onnx":
+        return f"the engine {engine} has no products in bfloat16"
+    if plan.precision != "float32":
+        return f"the bundle is in {plan.precision}"
+    if why := vflc_kernels.why_not():
+        return f"vflc's kernels are not used: {why}"
+    return None if vflc_kernels.products(bfloat16=True) else "this processor has no AVX512_BF16"
+
+
+def factors(plan: Plan, engine: str) -> tuple[str, Warned | None]:
+    """What training rounds factors of products to, and what users are told where the spec asks for more."""
+    if plan.training.factors != "bfloat16":
+        return plan.precision, None
+    why = no_bfloat16(plan, engine)
+    if why is None:
+        return "bfloat16", None
+    message = f"`precision bfloat16` has no effect: {why}"
+    help = f"products are in {plan.precision}; nothing is wrong but for the time that it takes"
+    return plan.precision, Warned("VFL0781", message, help)
+
+
+def with_kernels(model: onnx.ModelProto, bfloat16: bool) -> tuple[onnx.ModelProto, str | None]:
     """A model that does the same, and the library that it needs, if it needs one."""
     library = vflc_kernels.library()
     if library is None:
@@ -46,7 +77,7 @@ def with_kernels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str | None]:
 
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
-    replaced = replace(changed)
+    replaced = replace(changed, bfloat16)
     if not replaced:
         own = any(each.domain == vflc_kernels.DOMAIN for each in model.opset_import)
         return model, library if own else None

@@ -14,7 +14,7 @@ from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.reading import damaged
-from vflc_runtime.engines.kernels import refuse_own_operators, with_kernels
+from vflc_runtime.engines.kernels import narrow, refuse_own_operators, with_kernels
 from vflc_runtime.engines.onnx_memory import sized_by_data, unjoined
 from vflc_runtime.memory import half_of_memory
 
@@ -80,14 +80,14 @@ def load(plan: Plan, graph: str, threads: int, model: onnx.ModelProto | None = N
     """The session of a plan's graph, as `read_model` gives it or as it was changed since."""
     model = model or read_model(plan, graph)
     try:
-        return own_session(model, threads, plan.precision)
+        return own_session(model, threads, plan.precision, narrow(plan, graph))
     except onnx_errors() as error:
         raise damaged(f"{plan.graph_path(graph)} cannot be loaded: {short(error)}") from None
 
 
-def own_session(model: onnx.ModelProto, threads: int, precision: str) -> Any:
+def own_session(model: onnx.ModelProto, threads: int, precision: str, bfloat16: bool = False) -> Any:
     """The session of a graph that vflc emitted or put together, with our operators where they are faster."""
-    model, library = with_kernels(model)
+    model, library = with_kernels(model, bfloat16)
     return session(model.SerializeToString(), threads, precision == "float64", library=library)
 
 

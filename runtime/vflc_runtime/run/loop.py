@@ -65,8 +65,10 @@ class EpochLoop(TrainingLoop):
             {place: {**terms, "start": keys.get(place)} for place in session.engines},
         )  # fmt: skip
         units.begin(session.engines, data.state)
-        if session.engine == "onnx" and (warned := kernels.warning()) is not None:
-            listen(warned)
+        self.factors, unlike = kernels.factors(next(iter(session.bundle.plans.values())), session.engine)
+        for warned in (kernels.warning() if session.engine == "onnx" else None, unlike):
+            if warned is not None:
+                listen(warned)
 
     def take(self, tensors: Mapping[str, Mapping[str, Tensors]]) -> None:
         """See `TrainingLoop`."""
@@ -288,6 +290,7 @@ class EpochLoop(TrainingLoop):
             "best": progress.best or self._unknown_best(),
             "saved": saved,
             **({"kernels": kernels.state()} if self.session.engine == "onnx" else {}),
+            "factors": self.factors,
             "bytes_sent": self.session.sent(),
             "protections": self.session.protections(),
             "data": self.data.report,

@@ -54,6 +54,7 @@ SETTINGS = {
     **_all("bs", "write batch 128"),
     **_all("num_epochs n_epochs", "write epochs 5"),
     **_all("random_state", "write seed 7"),
+    **_all("dtype mixed_precision amp autocast", "write precision bfloat16"),
     **_all("steps", "say it where you train: `vflc train … --steps 100`, in Python `fit(…, steps=100)`"),
 }
 ARGUMENTS = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from vflc_common.metrics import LOSS
+from vflc_common.words import FACTORS, FactorType
 
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.model import OptimizerRule, PartyInfo, TrainConfig
@@ -49,7 +50,7 @@ SETTINGS: dict[str, tuple[Check, str]] = {
     "clip_value": (_number, "a number above 0"),
 }
 
-LISTS = ("optimizer", "metrics", "monitor", "freeze", "drop")
+LISTS = ("optimizer", "metrics", "monitor", "freeze", "drop", "precision")
 """Settings with values of their own kinds."""
 
 
@@ -78,6 +79,9 @@ def lower_train(
             single = _is_single(ev, setting, "a metric")
             if single and (found := lower_monitor(ev, setting.values[0], scope)) is not None:
                 values[name] = found
+        elif name == "precision":
+            if (factors := _factors(ev, setting)) is not None:
+                values[name] = factors
         elif name == "freeze":
             values["frozen"] = tuple((pattern.text, pattern.span) for pattern in setting.patterns)
         elif name == "validation" and is_held_out(setting):
@@ -104,6 +108,22 @@ def lower_train(
         values["metrics"] = (*values.get("metrics", ()), values["monitor"])
     values.setdefault("best", values.get("validation", 0) > 0 or "held_out" in values)
     return TrainConfig(optimizers=_unique_ids(optimizers), **values)
+
+
+def _factors(ev: Evaluator, setting: tree.Setting) -> FactorType | None:
+    """What `precision` names; None after a mistake."""
+    wanted = " or ".join(FACTORS)
+    if not _is_single(ev, setting, wanted):
+        return None
+    given = setting.values[0]
+    if isinstance(given, tree.Ref) and (named := next((f for f in FACTORS if f == given.name), None)):
+        return named
+    text = f"`precision` must be {wanted}"
+    help = "write precision bfloat16, or leave it out"
+    if isinstance(given, tree.Ref) and given.name == "float64":
+        help = "all of a bundle is in float64 with `vflc compile --precision float64`"
+    ev.error("VFL0205", text, given.span, help)
+    return None
 
 
 def _dropped(ev: Evaluator, setting: tree.Setting, scope: Scope) -> dict[str, float]:

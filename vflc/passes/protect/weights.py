@@ -32,8 +32,21 @@ def protected(model: Differentiated, collector: DiagnosticCollector) -> Differen
     """The model with what protects the gradients of weights."""
     for protection in model.protections:
         if MECHANISMS[protection.mechanism].role == "weights":
+            _refuse_rounding(model, protection, collector)
             model = _guarded(model, protection, collector)
     return model
+
+
+def _refuse_rounding(model: Differentiated, protection: Protection, collector: DiagnosticCollector) -> None:
+    """Rows' gradients are clipped inside of products: rounded factors would make them longer than `clip`."""
+    if model.train.precision != "float32":
+        collector.error(
+            "VFL0338",
+            f"`{protection.mechanism}` bounds what a row adds to a product, and `precision "
+            f"{model.train.precision}` rounds what is multiplied",
+            protection.span,
+            "remove `precision` from `train`",
+        )
 
 
 class _Part(Struct, frozen=True):
