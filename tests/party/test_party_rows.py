@@ -31,7 +31,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Any:
         return np.array(answer)
 
     monkeypatch.setattr(rows, "align", align)
-    manifest = SimpleNamespace(missing=None, many=None, once=())
+    manifest = SimpleNamespace(missing=(), many=None, parts=(), once=(), first="alice")
     bundle = SimpleNamespace(parties=("alice",), manifest=manifest)
     peers = SimpleNamespace(network=SimpleNamespace(place="alice"), receivers=lambda message: ["bob"])
     made = rows.PlaceRows(peers, bundle, "hash", None, print)  # type: ignore[arg-type]
