@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import PEERS, Peer
+from peers import PEERS, TOLERANCE, Peer
 from peers.rows import COLUMNS
 from vflc_runtime.data.batches import Order, gather
 from vflc_runtime.data.dataset import Dataset
@@ -34,8 +34,6 @@ from vflc_runtime.data.generate import generate
 from vflc_runtime.run.session import Session
 
 STEPS = 10
-TOLERANCE = 1e-5
-"""Of a loss, by which sides may differ in any of the first steps; in float32, from the same weights."""
 WARM_ROWS, WARM_STEPS = 20_000, 10
 """At least as much is done before the first round that counts."""
 OURS = "vflc"
@@ -149,6 +147,7 @@ def received(pipe: Connection) -> Any:
 
 def check_same(ours: Ours | Contender, peers: Mapping[str, Peer | Contender], rows: int, batch: int) -> None:
     """Ends the program where one of the peers, by their titles, trains otherwise than vflc."""
+    tolerances = {kind.title: kind.tolerance for kind in PEERS.values()}
     weights = ours.weights()
     order = Order(rows, 0, 0.0, batch)
     batches = list(islice(chain.from_iterable(order.batches(epoch) for epoch in count()), STEPS))
@@ -156,12 +155,13 @@ def check_same(ours: Ours | Contender, peers: Mapping[str, Peer | Contender], ro
         peer.take(weights)
     due = list(ours.losses(batches))
     for title, peer in peers.items():
+        most = tolerances.get(title, TOLERANCE)
         for step, (a, b) in enumerate(zip(due, peer.losses(batches), strict=True), 1):
-            if not abs(a - b) <= TOLERANCE * abs(b):
+            if not abs(a - b) <= most * abs(b):
                 sys.exit(
                     f"the two sides do not train the same model: at step {step} of batches of {batch}, from "
                     f"the same weights, the loss is {a:.8f} in vflc and {b:.8f} in {title}: further apart "
-                    f"than {TOLERANCE:g} of it"
+                    f"than {most:g} of it"
                 )
 
 

@@ -15,6 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+TOLERANCE, ROUNDED = 1e-5, 1e-4
+"""In float32, from the same weights; the second where a framework's products round otherwise than others'.
+
+A unit whose input is next to 0 may then be on for one side and off for the other, which moves later losses.
+"""
 
 
 class Peer(Protocol):
@@ -42,12 +47,14 @@ class PeerKind:
         module: what must be installed.
         file: the module here that has its class, `Trainer`.
         options: what else that class takes.
+        tolerance: of a loss, by which it may differ from vflc's in any of the first steps.
     """
 
     title: str
     module: str
     file: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
 
     @property
     def installed(self) -> bool:
@@ -63,8 +70,8 @@ class PeerKind:
 PEERS = {
     "keras": PeerKind("Keras `fit`", "tensorflow", "keras"),
     "keras-xla": PeerKind("Keras `fit`, XLA", "tensorflow", "keras", {"xla": True}),
-    "torch": PeerKind("PyTorch", "torch", "torch"),
-    "torch-compiled": PeerKind("PyTorch, compiled", "torch", "torch", {"compiled": True}),
+    "torch": PeerKind("PyTorch", "torch", "torch", {}, ROUNDED),
+    "torch-compiled": PeerKind("PyTorch, compiled", "torch", "torch", {"compiled": True}, ROUNDED),
     "jax": PeerKind("JAX", "jax", "jax"),
     "jax-split": PeerKind("JAX, split by hand", "jax", "jax", {"split": True}),
 }

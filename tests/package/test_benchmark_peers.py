@@ -27,7 +27,7 @@ for model, spec, names in (
     folder = Path(sys.argv[1]) / model
     compile_spec(spec := Path(spec)).write(folder)
     inputs = encoded_rows(folder, 700)
-    peers = {name: PEERS[name].make(model, *COLUMNS[model](inputs), 64) for name in names}
+    peers = {PEERS[name].title: PEERS[name].make(model, *COLUMNS[model](inputs), 64) for name in names}
     check_same(Ours(folder, inputs, 64), peers, 700, 64)
     done += names
 print(json.dumps(done))
