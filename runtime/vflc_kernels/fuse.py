@@ -10,7 +10,7 @@ import numpy as np
 
 from vflc_kernels import DOMAIN
 from vflc_kernels.graphs import Kind, copied, in_order, reads
-from vflc_kernels.programs import MEANINGS, Instruction, Program
+from vflc_kernels.programs import JOINED, MEANINGS, Instruction, Program
 from vflc_kernels.regions import MOST_NODES, Regions
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _Finder:
         able = list[bool]()
         for index, node in enumerate(self.nodes):
             able.append(self._able(node))
-            kind = self.kinds.get(node.output[0])
+            kind = self.kinds.get(node.output[0]) if node.output else None
             shapes.append(kind.shape if kind else None)
             read = [self._made[name] for name in reads(node) if name in self._made]
 
@@ -92,7 +92,7 @@ class _Finder:
         return len(members) > 1 or self.nodes[members[0]].op_type in APPROXIMATED
 
     def _able(self, node: onnx.NodeProto) -> bool:
-        if node.domain or (node.op_type not in MEANINGS and node.op_type not in LOGIC):
+        if node.domain or len(node.output) != 1 or not self._has_operands(node):
             return False
         found = [self.kinds.get(name) for name in (*node.input, *node.output)]
         elements = [kind.element if kind else 0 for kind in found]
@@ -108,6 +108,16 @@ class _Finder:
         if len({*elements}) != 1 or elements[0] not in OPERATORS:
             return False
         return not self._belongs_to_product(node)
+
+    @staticmethod
+    def _has_operands(node: onnx.NodeProto) -> bool:
+        """Whether it is an operator of ours, with as many operands as that has."""
+        name, count = LOGIC.get(node.op_type, node.op_type), len(node.input)
+        if name not in MEANINGS or name in JOINED or not all(node.input):
+            return False
+        if node.op_type in ("Max", "Min"):
+            return count > 0
+        return count == (1 if name == "HardSigmoid" else MEANINGS[name][0])
 
     def _belongs_to_product(self, node: onnx.NodeProto) -> bool:
         if node.op_type not in ("Relu", "Add"):

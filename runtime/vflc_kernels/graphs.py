@@ -26,21 +26,28 @@ class Kind:
 
 
 def in_order(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """The nodes, each after those whose values it reads, and else as they stood."""
+    """The nodes, each after those whose values it reads, and else as they stood.
+
+    Raises:
+        ValueError: a node reads what follows from it.
+    """
     made = {name: index for index, node in enumerate(nodes) for name in node.output if name}
-    done, order = [False] * len(nodes), list[int]()
+    opened, done, order = set[int](), set[int](), list[int]()
     for first in range(len(nodes)):
         stack = [first]
         while stack:
             index = stack[-1]
-            wait = [made[name] for name in reads(nodes[index]) if name in made and not done[made[name]]]
-            if wait and not done[index]:
-                stack.extend(wait[::-1])
-            else:
+            wait = [made[name] for name in reads(nodes[index]) if name in made and made[name] not in done]
+            if index in done:
                 stack.pop()
-                if not done[index]:
-                    done[index] = True
-                    order.append(index)
+            elif not wait:
+                done.add(stack.pop())
+                order.append(index)
+            elif index in opened:
+                raise ValueError("a graph with a circle")
+            else:
+                opened.add(index)
+                stack.extend(wait[::-1])
     return [nodes[index] for index in order]
 
 

@@ -66,6 +66,8 @@ MEANINGS: dict[str, tuple[int, Callable[..., Array]]] = {
 CODES = {name: code for code, name in enumerate(MEANINGS)}
 PAIRS = {"Add": ("MulAdd", "MulAdd"), "Sub": ("MulSub", "SubMul")}
 """A sum whose first operand, or whose second, is a product."""
+JOINED = {name for names in PAIRS.values() for name in names}
+"""What is no operator of ONNX."""
 WIDTH = 5
 """Numbers of an instruction as an attribute holds it."""
 

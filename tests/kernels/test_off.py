@@ -10,7 +10,7 @@ import pytest
 import vflc_kernels
 from vflc_runtime.data.batches import Order, gather
 from vflc_runtime.engines import kernels
-from vflc_runtime.engines.onnx_session import own_session, self_contained
+from vflc_runtime.engines.onnx_session import onnx_errors, own_session, self_contained
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.session import Session
 
@@ -72,6 +72,31 @@ def test_no_file_has_our_operators(tmp_path: Path) -> None:
         model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", info[:1], info[1:]))
         with pytest.raises(Failure, match=r"has operators of `vflc.kernels`"):
             self_contained(model.SerializeToString(), tmp_path / "forward.onnx")
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [("Neg", ["a"], ["y"], {}), ("Neg", ["y"], ["a"], {})],
+        [("Identity", [], ["y"], {})],
+        [("Neg", ["x"], [], {}), ("Abs", ["x"], ["y"], {})],
+        [("Neg", ["x", "x"], ["a"], {}), ("Abs", ["a"], ["y"], {})],
+        [("Add", ["x", ""], ["a"], {}), ("Abs", ["a"], ["y"], {})],
+        [("MulAdd", ["x", "x", "x"], ["a"], {}), ("Abs", ["a"], ["y"], {})],
+        [("Add", ["x"], ["a"], {}), ("Abs", ["a"], ["y"], {})],
+        [("Neg", ["x"], ["a"], {"domain": "of.nobody"}), ("Abs", ["a"], ["y"], {})],
+    ],
+)
+def test_graphs_that_are_none_are_refused_as_before(nodes: list[Any]) -> None:
+    """Read in order to replace something, and left to onnxruntime to say what is wrong with them."""
+    info = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n"]) for name in "xy"]
+    made = [onnx.helper.make_node(op, given, results, **more) for op, given, results, more in nodes]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(made, "g", info[:1], info[1:]),
+        opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9,
+    )  # fmt: skip
+    with pytest.raises(onnx_errors()):
+        own_session(model, 1, "float32")
 
 
 def test_what_was_replaced_is_logged(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:

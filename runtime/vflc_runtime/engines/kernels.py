@@ -77,7 +77,10 @@ def with_kernels(model: onnx.ModelProto, bfloat16: bool) -> tuple[onnx.ModelProt
 
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
-    replaced = replace(changed, bfloat16)
+    try:
+        replaced = replace(changed, bfloat16)
+    except (IndexError, KeyError, ValueError, onnx.shape_inference.InferenceError):
+        replaced = []  # no valid graph; onnxruntime says what is wrong with it
     if not replaced:
         own = any(each.domain == vflc_kernels.DOMAIN for each in model.opset_import)
         return model, library if own else None
