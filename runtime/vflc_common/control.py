@@ -86,7 +86,7 @@ ALIGN_WHICH = Control(
 ALIGN_AT = Control(
     "align.at",
     4 * COUNTS,
-    "of each joined row which key of a party with a part of the key it has, as numbers without meaning",
+    "of each joined row which key of a party with a part of the key it has, as numbers in the keys' order",
     _ALIGN,
 )
 

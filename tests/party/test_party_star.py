@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from signing import sign
 from vflc_runtime.alignment.settings import AlignSettings
 from vflc_runtime.bundle.manifest import read_manifest
 from vflc_runtime.data.overlap import overlap
+from vflc_runtime.data.spread import ABSENT
 from vflc_runtime.errors import Failure
 from vflc_runtime.export.run import export
 from vflc_runtime.party.align import align_party
+from vflc_runtime.party.counts import tell_at
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.predict import predict
 from vflc_runtime.run.train import TrainOptions
@@ -179,9 +182,17 @@ BY_HAND = (
 )
 
 
-HUB = "party hub {}\n" + spec().replace(
-    "logit = dense(mlp(concat(u, m, h), [8]), 1)", "z = mlp(concat(u, m, h), [8]) at hub\nlogit = dense(z, 1)"
-).replace("to shop", "to hub, shop").replace("to bank", "to hub, bank")
+HUB = (
+    ("party hub {}\n" + LACKING)
+    .replace(
+        "logit = dense(mlp(concat(u, m, h), [8]), 1)",
+        "z = mlp(concat(u, m, h), [8]) at hub\nlogit = dense(z, 1)",
+    )
+    .replace("to shop", "to hub, shop")
+    .replace("to bank", "to hub, bank")
+    .replace("epochs 2", "epochs 2\n  drop bank 0.3")
+)
+"""The maker and the shop read nothing of the bank, and are not told which rows it has."""
 
 
 @pytest.mark.parametrize("kind", ["plain", "many", "lacking", "hub"])
@@ -253,6 +264,29 @@ def test_who_is_told_what(run: Path) -> None:
         if r["edges"] == ["alignment"]
     }
     assert bounds["bank", "UserID, ItemID"] == "counts" and bounds["shop", "UserID"] == "rows"
+
+
+def test_others_are_told_numbers_of_joined_keys_alone() -> None:
+    """The maker has keys 2, 5 and 9 of those that the shop has, too; nobody else learns of more."""
+    told: list[tuple[str, bytes]] = []
+    peers: Any = SimpleNamespace(
+        receivers=lambda kind: ("hub", "maker"),
+        manifest=SimpleNamespace(knows=lambda place, party: True),
+        network=SimpleNamespace(tell=lambda place, kind, payload: told.append((place, payload))),
+    )
+    tell_at(peers, "maker", np.array([5, 2, ABSENT, 9, 5]))
+    numbers = {place: np.frombuffer(payload, ">u4").tolist() for place, payload in told}
+    assert numbers == {"hub": [1, 0, 2**32 - 1, 2, 1], "maker": [5, 2, 2**32 - 1, 9, 5]}
+
+
+@pytest.mark.parametrize("key", [5, {}, 1.5, True, ["UserID"], ["a", 1]])
+def test_a_key_that_is_none(run: Path, key: Any, tmp_path: Path) -> None:
+    manifest = json.loads((run / "bundle" / "manifest.json").read_text())
+    next(party for party in manifest["parties"] if party["name"] == "shop")["key"] = key
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    sign(tmp_path)
+    with pytest.raises(Failure, match="VFL0613"):
+        read_manifest(tmp_path / "manifest.json")
 
 
 @pytest.mark.parametrize("part", [[2], [0, 1], [], [0, 0], [-1], ["0"], "UserID", [True], 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from party.partying import tensors, train_alone, train_together
 from safetensors.numpy import load_file
+from signing import sign
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -146,6 +148,32 @@ def test_a_label_that_never_varies_is_refused_by_name(
     with pytest.raises(Failure) as refused:
         train(compiled(text, tmp_path / "bundle"), data, tmp_path / "run", QUICK)
     assert refused.value.code == "VFL0770" and "bob.bad is 1 in all training rows" in refused.value.message
+
+
+def test_a_label_that_is_no_class_is_refused_as_such(data: dict[str, Any], tmp_path: Path) -> None:
+    """No metric measures it, so nothing but evidence asks for 0 or 1."""
+    text = CARD.replace('label   bad = Status == "bad"', "label   bad = Until")
+    text = text.replace("bce(logit, bob.bad)", "mse(logit, bob.bad)").replace(
+        "bad = sigmoid(logit)", "bad = logit"
+    )
+    bundle = compiled(text.replace(" metrics auc", ""), tmp_path / "bundle")
+    with pytest.raises(Failure, match=r"VFL0617: label bob.bad has values from 0 to 9"):
+        train(bundle, data, tmp_path / "run", QUICK)
+
+
+def test_counts_that_are_none_are_refused(card: Path, data: dict[str, Any], tmp_path: Path) -> None:
+    """A plan changed by hand, with what is no count of a table's bins; and rows of too much weight."""
+    bundle = Path(shutil.copytree(card, tmp_path / "bundle"))
+    plan = json.loads((bundle / "bob" / "plan.json").read_text())
+    plan["fits"][0]["counts"] = "bob.bad"
+    (bundle / "bob" / "plan.json").write_text(json.dumps(plan))
+    sign(bundle)
+    with pytest.raises(Failure, match="VFL0613"):
+        train(bundle, data, tmp_path / "run", QUICK)
+    text = CARD.replace("bob.bad)\nlogit", "bob.bad, weight = bob.Paid)\nlogit")
+    heavy = data["bob"].set_column(3, "Amount", pa.array([1e308] * 1200))
+    with pytest.raises(Failure, match=r"VFL0611.*rows"):
+        train(compiled(text, tmp_path / "heavy"), data | {"bob": heavy}, tmp_path / "other", QUICK)
 
 
 def test_monotone_bins_only_rise_or_only_fall(data: dict[str, Any], tmp_path: Path) -> None:

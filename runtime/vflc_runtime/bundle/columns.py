@@ -41,7 +41,7 @@ def check_columns(contents: Contents, declared: Sequence[Plugin]) -> None:
             encoder of another package cannot be used.
     """
     for _, party in contents.json(ENCODERS_FILE)["parties"].items():
-        _check_key(party.get("key"))
+        check_key(party.get("key"))
         if party.get("rows_per_key") is not None:
             party["rows_per_key"].one_of("many")
         _check_part(party)
@@ -52,7 +52,7 @@ def check_columns(contents: Contents, declared: Sequence[Plugin]) -> None:
             _check_column(column, types, declared)
 
 
-def _check_key(key: Json | None) -> None:
+def check_key(key: Json | None) -> None:
     """A key is a column's name, or the names of several."""
     if key is not None and isinstance(key.value, list):
         names = [name.text() for name in key]

@@ -13,6 +13,7 @@ from vflc_common.keys import MOST_LACKING, key_columns
 from vflc_common.plugins import Plugin
 from vflc_common.words import BYTES, EVERY_PROGRAM, FORMAT, PHASES, PRECISIONS, RANGE
 
+from vflc_runtime.bundle.columns import check_key
 from vflc_runtime.bundle.contents import PlaceHashes, read_hashes
 from vflc_runtime.bundle.packing import Packing, read_packing
 from vflc_runtime.bundle.plugins import read_plugins
@@ -177,6 +178,8 @@ def _parts(document: Json) -> dict[str, tuple[int, ...]]:
         for party in document["parties"]
         if (part := party.get("part_of_key")) is not None
     }
+    for party in document["parties"]:
+        check_key(party.get("key"))
     keys = {p["name"].value: len(key_columns(p.value)) for p in document["parties"] if p.get("key")}
     whole = [p for p in document["parties"] if p["name"].value in keys.keys() - found]
     if found and not any(party.get("missing") is None for party in whole):

@@ -121,6 +121,8 @@ def gathered(
     """
     own = {party: each[rows] for party, each in at.items()}
     for party, dropped in drop.items():
+        if party not in own:
+            continue  # this place reads nothing of it, and is not told which rows it has
         own[party] = np.where(dropped[rows], ABSENT, own[party])
     spreads = {party: KeySpread.of(each) for party, each in own.items() if party in once}
     taken = {party: np.maximum(each, 0) for party, each in own.items() if party not in once}

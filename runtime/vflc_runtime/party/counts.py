@@ -115,11 +115,15 @@ def hear_which(peers: Peers, first: str, keys: int) -> Indices:
 def tell_at(peers: Peers, party: str, at: Indices) -> None:
     """Tells which of a party's keys each joined row has, `at` [rows], to all who must know.
 
-    Its key is a part of the others'.
+    Its key is a part of the others'. To others than itself the keys of joined rows are numbered alone: how
+    many more there are, and between which of these, is not for them.
     """
-    head, told = len(at).to_bytes(8, "big"), np.where(at == ABSENT, _ABSENT, at).astype(_NUMBER).tobytes()
+    head = len(at).to_bytes(8, "big")
+    used = np.unique(at[at != ABSENT])
     for receiver in peers.receivers(ALIGN_AT.name):
         if peers.manifest.knows(receiver, party):
+            numbers = at if receiver == party else np.searchsorted(used, at)
+            told = np.where(at == ABSENT, _ABSENT, numbers).astype(_NUMBER).tobytes()
             peers.network.tell(receiver, ALIGN_AT.name, head)
             for start in range(0, len(told), ALIGN_AT.bytes):
                 peers.network.tell(receiver, ALIGN_AT.name, told[start : start + ALIGN_AT.bytes])

@@ -17,10 +17,13 @@ from vflc_common.arrays import Indices
 
 from vflc_runtime import files
 from vflc_runtime.bundle.plan import TableFit
+from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, sequential
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import EvidenceOfBins
+from vflc_runtime.finite import NotFinite, finite
 from vflc_runtime.run.session import Session
 
 FILE = "woe.json"
@@ -94,7 +97,7 @@ def fit(
         session.fit(inputs, rows)
         for place, engine in session.engines.items():
             for table in engine.plan.fits:
-                counts = np.asarray(engine.get(table.counts), np.float64)
+                counts = _counted(place, engine, table)
                 sums[place][table.weight] = counts + sums[place].get(table.weight, 0.0)
     found: dict[str, list[EvidenceOfBins]] = {}
     for place, engine in session.engines.items():
@@ -106,6 +109,16 @@ def fit(
                 weights[made.name][:, 0] = made.woe
             engine.load(weights)
     return found
+
+
+def _counted(place: str, engine: Engine, table: TableFit) -> NDArray[np.float64]:
+    """What a table is fitted to of a batch, [bins, 2]; VFL0613 and VFL0611 where it cannot be that."""
+    counts = np.asarray(engine.get(table.counts), np.float64)
+    if counts.shape != (engine.plan.weights[table.weight].shape[0], 2):
+        raise damaged(f"plan.json: {table.counts!r} is no count of the rows of {table.weight!r}")
+    if not finite(counts):
+        raise NotFinite(f"{table.counts!r} at {place!r} is not finite", training=False)
+    return counts
 
 
 def _fitted(table: TableFit, counts: NDArray[np.float64]) -> EvidenceOfBins:

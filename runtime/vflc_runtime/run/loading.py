@@ -279,6 +279,9 @@ def check_labels(bundle: Bundle, data: Dataset, learning: bool = True) -> None:
             if label in plan.inputs and label in data.inputs and metric.kind == "binary":
                 counts = slice(None) if weight is None or weight.dtype.kind != "f" else weight[:, 0] > 0
                 _check_binary(plan, label, data.inputs[label][counts], described, learning)
+        for fit in plan.fits if learning else ():
+            if fit.label in data.inputs and data.inputs[fit.label].size:
+                _check_range(plan, fit.label, data.inputs[fit.label], described)
         for source in plan.inputs.values():
             column = _column(described, source)
             if column.get("kind") == "weight" and source.id in data.inputs:
@@ -311,26 +314,31 @@ def _check_weight(name: str, data: Dataset, where: Any) -> None:
         )
 
 
+def _check_range(plan: Plan, label: str, values: NDArray[Any], described: Mapping[str, Any]) -> None:
+    """Checks that the label is from 0 to 1 in all of some rows, [rows, 1]."""
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        raise Failure(
+            "VFL0617",
+            f"label {label} has values from {low:g} to {high:g}; a binary label is 0 or 1",
+            "make it a condition, as in `label liked = Rating > 3`",
+            _column(described, plan.inputs[label]).get("where"),
+        )
+
+
 def _check_binary(
     plan: Plan, label: str, values: NDArray[Any], described: Mapping[str, Any], learning: bool
 ) -> None:
     """Checks that the label is 0 or 1 in the rows that count, [rows, 1], and where it is learned, both."""
     if not len(values):
         return
-    source = plan.inputs[label]
-    low, high = float(values.min()), float(values.max())
-    where = _column(described, source).get("where")
-    if low < 0 or high > 1:
+    _check_range(plan, label, values, described)
+    first = float(values.flat[0])
+    if learning and (values == first).all():
+        where = _column(described, plan.inputs[label]).get("where")
         raise Failure(
             "VFL0617",
-            f"label {label} has values from {low:g} to {high:g}; a binary label is 0 or 1",
-            "make it a condition, as in `label liked = Rating > 3`",
-            where,
-        )
-    if low == high and learning:
-        raise Failure(
-            "VFL0617",
-            f"label {label} is {low:g} in all {len(values)} rows: there is nothing to learn",
+            f"label {label} is {first:g} in all {len(values)} rows: there is nothing to learn",
             "check the condition that defines it, and that the rows of both classes have matching keys",
             where,
         )

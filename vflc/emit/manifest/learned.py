@@ -131,7 +131,12 @@ def _of_parts(data: Mapping[str, Any]) -> list[str]:
     if not names:
         return []
     text = f"Keys of {' and of '.join(names)} are a part of the others': such a party, and whoever reads what"
-    return ["", text, "it computes, is told which rows, in the order of the whole key, are one of its keys'."]
+    return [
+        "",
+        text,
+        "it computes, is told which rows, in the order of the whole key, are one of its keys', by numbers in",
+        "the order of these. The party also learns which of its keys others have, joined or not.",
+    ]
 
 
 def held_anyway(names: Sequence[str]) -> str:
