@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +23,12 @@ APPROXIMATED = {"Exp", "Log", "Sigmoid", "Tanh"}
 """What onnxruntime computes in other bits than we do."""
 LOGIC = {"And": "Mul", "Or": "Max"}
 """What stands for them where truth is the numbers one and zero."""
-PRODUCTS = {"Gemm", "MatMul", "Conv"}
+PRODUCTS = frozenset({"Gemm", "MatMul", "Conv"})
 """Of whose bias and activation onnxruntime makes one operator with them."""
 
 
-def fuse(graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> list[str]:
-    """Replaces in place, and says what, one text a region.
+def fuse(graph: onnx.GraphProto, kinds: Mapping[str, Kind], products: Set[str] = PRODUCTS) -> list[str]:
+    """Replaces in place, and says what, one text a region; what belongs to `products` is left to them.
 
     A region computes its values in all its outputs' shape or for one element, whatever the shapes are at a
     run. Nodes that are likely to have other shapes do not join, as their work would be repeated.
@@ -36,7 +36,7 @@ def fuse(graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> list[str]:
     if len(graph.node) > MOST_NODES:
         return []
     nodes = [copied(node) for node in in_order(graph.node)]
-    found = _Finder(nodes, kinds)
+    found = _Finder(nodes, kinds, products)
     outputs = {each.name for each in graph.output}
     texts = list[str]()
     made: list[onnx.NodeProto] = []
@@ -61,8 +61,10 @@ def fuse(graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> list[str]:
 class _Finder:
     """Which regions there are."""
 
-    def __init__(self, nodes: Sequence[onnx.NodeProto], kinds: Mapping[str, Kind]) -> None:
-        self.nodes, self.kinds = nodes, kinds
+    def __init__(
+        self, nodes: Sequence[onnx.NodeProto], kinds: Mapping[str, Kind], products: Set[str]
+    ) -> None:
+        self.nodes, self.kinds, self._products = nodes, kinds, products
         self._made = {name: index for index, node in enumerate(nodes) for name in node.output if name}
 
     def regions(self) -> list[list[int]]:
@@ -123,7 +125,7 @@ class _Finder:
         if node.op_type not in ("Relu", "Add"):
             return False
         makers = [self.nodes[self._made[name]].op_type for name in node.input if name in self._made]
-        return len(makers) == 1 and makers[0] in PRODUCTS
+        return len(makers) == 1 and makers[0] in self._products
 
     def _shape(
         self, members: Sequence[int], shapes: Sequence[tuple[int, ...] | None]

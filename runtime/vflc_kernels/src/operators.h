@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <type_traits>
 #include <vector>
 
 #include "ort.h"
@@ -106,10 +107,20 @@ class Context {
   OrtKernelContext* context_;
 };
 
+// What onnxruntime calls where an operator runs; nothing for the processor.
+template <class Kernel, class = void>
+struct ProviderOf {
+  static constexpr const char* value = nullptr;
+};
+template <class Kernel>
+struct ProviderOf<Kernel, std::void_t<decltype(Kernel::provider)>> {
+  static constexpr const char* value = Kernel::provider;
+};
+
 // Hands a class of this form to onnxruntime:
 //
 //   struct Name {
-//     static constexpr const char* name = "Name";
+//     static constexpr const char* name = "Name";   // and `provider`, where it runs elsewhere than on the processor
 //     static constexpr Type inputs[] = {…}, outputs[] = {…};   // the last stands for all further ones
 //     static constexpr Arity inputs_are = Arity::variadic, outputs_are = Arity::one;   // of the last
 //     explicit Name(const Info&);
@@ -121,7 +132,7 @@ class Operator : public OrtOperator {
   Operator() : OrtOperator{} {
     version = kVersion;
     name = [](const OrtOperator*) { return Kernel::name; };
-    provider = [](const OrtOperator*) -> const char* { return nullptr; };
+    provider = [](const OrtOperator*) { return ProviderOf<Kernel>::value; };
     input_type = [](const OrtOperator*, size_t index) { return Kernel::inputs[index]; };
     input_count = [](const OrtOperator*) { return std::size(Kernel::inputs); };
     output_type = [](const OrtOperator*, size_t index) { return Kernel::outputs[index]; };

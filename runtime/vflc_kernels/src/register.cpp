@@ -2,6 +2,7 @@
 
 #include "dense.h"
 #include "fused.h"
+#include "launch.h"
 #include "operators.h"
 #include "rows.h"
 
@@ -44,6 +45,8 @@ EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* b
       add<PutRows<double>>(ort, made);
       add<SumRows<float>>(ort, made);
       add<SumRows<double>>(ort, made);
+      add<Launch<float>>(ort, made);
+      add<Launch<double>>(ort, made);
       return made;
     }();
     ort.call(Ort::add_domain, options, domain);

@@ -11,17 +11,22 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
+import vflc_kernels
 from numpy.typing import DTypeLike
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 from vflc_common.arrays import Array
 
+from vflc_runtime.engines.cuda_kernels import KernelCompiler
 from vflc_runtime.engines.device import DeviceArray
 from vflc_runtime.engines.onnx_session import onnx_errors
 from vflc_runtime.errors import Failure
+
+if TYPE_CHECKING:
+    import onnx
 
 PROVIDER = "CUDAExecutionProvider"
 _LIBRARIES = ("libcudart.so.13", "libcudart.so.12")
@@ -126,12 +131,15 @@ class CudaDevice:
         self._runtime = runtime
         onnxruntime.set_default_logger_severity(4)  # of each session it warns that no plug-in is registered
         self.ort = native.OrtDevice(native.OrtDevice.cuda(), native.OrtDevice.default_memory(), 0)
+        self._kernels = KernelCompiler(runtime, int(runtime.stream.value or 0))
         self._options = native.RunOptions()
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
     def session(self, model: bytes, threads: int, double: bool, capture: bool) -> Any:
         """See `Device`; VFL0786 where onnxruntime cannot use the GPU."""
         options = onnxruntime.SessionOptions()
+        if (library := vflc_kernels.library()) is not None:
+            options.register_custom_ops_library(library)
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
         if double:
@@ -149,6 +157,10 @@ class CudaDevice:
         if PROVIDER not in made.get_providers():
             raise unusable("onnxruntime cannot load its CUDA provider: CUDA or cuDNN is missing, or too old")
         return made._sess
+
+    def fitted(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """See `Device`: elementwise operators become kernels of the GPU."""
+        return self._kernels.replaced(model)
 
     def run(self, session: Any, binding: Any) -> None:
         """See `Device`; VFL0787 where memory does not suffice."""

@@ -15,6 +15,7 @@ from vflc_runtime.engines.onnx_session import CPU, session
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import onnx
 
 
 class DeviceArray:
@@ -69,6 +70,10 @@ class Device(Protocol):
         """The native session of a serialised model; where it is to `capture`, onnxruntime may refuse."""
         ...
 
+    def fitted(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """A model, whose inputs have known shapes, as it is fastest here."""
+        ...
+
     def run(self, session: Any, binding: Any) -> None:
         """Runs a session on what is bound. The device may still be at work on it when this returns."""
         ...
@@ -110,6 +115,10 @@ class Processor:
     def session(self, model: bytes, threads: int, double: bool, capture: bool) -> Any:
         """See `Device`."""
         return session(model, threads, double)
+
+    def fitted(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """See `Device`."""
+        return model
 
     def run(self, session: Any, binding: Any) -> None:
         """See `Device`."""

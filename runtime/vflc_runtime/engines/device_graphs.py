@@ -130,7 +130,7 @@ class DeviceGraph:
             for size in value.shape:
                 shape.dim.add().dim_value = size
         del model.graph.value_info[:]
-        device, content = self._device, model
+        device, content = self._device, self._device.fitted(model)
         if device.captures:
             try:
                 bound = _Bound(device, self._session(content, capture=True), self._inputs, given, made)
