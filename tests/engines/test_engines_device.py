@@ -10,8 +10,9 @@ import numpy as np
 import onnxruntime
 import pytest
 from granting import granted
+from vflc_runtime.data.batches import Rows
 from vflc_runtime.engines import cuda as gpu
-from vflc_runtime.engines import onnx_device
+from vflc_runtime.engines import device_feeds, onnx_device
 from vflc_runtime.engines.device import Processor
 from vflc_runtime.engines.device_graphs import DeviceGraph
 from vflc_runtime.engines.onnx_device import DeviceEngine
@@ -169,6 +170,26 @@ def test_graphs_are_bound_for_good_the_second_time(
         session.step(inputs)
         counts.append(len(made))
     assert counts[0] < counts[1] == counts[2] == counts[3] < counts[4] == counts[5] == counts[6]
+
+
+def test_rows_are_gathered_where_they_lie(folder: Path, device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows are copied once; a batch sends its rows' numbers. Where there is no room, rows are sent."""
+    rng = np.random.default_rng(8)
+    whole = batch(rng, 20)
+    for room in (device_feeds.ROOM, 0):
+        monkeypatch.setattr(device_feeds, "ROOM", room)
+        usual, there = Session(folder), Session(folder, engine="cuda")
+        for rows in (6, 6, 6, 4, 6):
+            indices = rng.integers(0, 20, rows)
+            one = usual.step(Rows(whole, indices), rows)
+            other = there.step(Rows(whole, indices), rows)
+            assert other.loss == pytest.approx(one.loss, rel=1e-12)
+            np.testing.assert_allclose(other.predictions["y"], one.predictions["y"], rtol=1e-12)
+            assert {k: v[1].tolist() for k, v in other.measured.items()} == {
+                k: v[1].tolist() for k, v in one.measured.items()
+            }
+        values = there.engines["alice"].values()
+        assert "alice.i" in values and not any("all" in each for each in values)
 
 
 @pytest.mark.parametrize("heard", [False, True])

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 from vflc_common.arrays import Array
 
+from vflc_runtime.data.batches import Rows
 from vflc_runtime.engines.device import Device, DeviceArray
 from vflc_runtime.engines.device_graphs import DeviceGraph
 
 _APART = 256
 """Bytes: where an array begins is a multiple of that."""
+ROOM = 8 << 30
+"""Bytes of inputs that a device keeps with all their rows, for each place."""
+INDICES = "rows of the batch"
+"""What graphs on a device call the rows that they gather."""
 _KEPT = 8
 """Sets of shapes whose memory is kept."""
 
@@ -59,6 +64,64 @@ class _Block:
             self.here[name] = self.staging[start : start + size].view(dtype).reshape(array.shape)
             pointer = self.whole.pointer + start
             self.there[name] = DeviceArray(device, pointer, array.shape, dtype, self.whole)
+
+
+class Columns:
+    """Inputs that lie on the device with all their rows, of which batches are gathered there.
+
+    They are copied there when they are first seen, as long as there is room.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._known: dict[str, tuple[Array, DeviceArray]] = {}
+        self._graphs: dict[tuple[str, ...], DeviceGraph] = {}
+
+    def take(self, rows: Rows, dtypes: Mapping[str, np.dtype[Any]]) -> bool:
+        """Whether all inputs of `rows` are there, in these types."""
+        new = [name for name in rows if self._lacks(name, rows.inputs[name])]
+        if not new:
+            return True
+        sizes = {name: rows.inputs[name].size * dtypes[name].itemsize for name in rows}
+        if sum(sizes.values()) > ROOM:
+            return False
+        for name in new:
+            whole = rows.inputs[name]
+            there = self._device.empty(whole.shape, dtypes[name])
+            self._device.write(there, np.ascontiguousarray(whole, dtypes[name]))
+            self._device.wait()
+            self._known[name] = whole, there
+        return True
+
+    def _lacks(self, name: str, whole: Array) -> bool:
+        return name not in self._known or self._known[name][0] is not whole
+
+    def gather(self, rows: Rows, values: dict[str, DeviceArray]) -> None:
+        """Puts the rows of all inputs among the values, where the indices are as `INDICES`."""
+        names = tuple(rows)
+        if not names:
+            return
+        graph = self._graphs.get(names) or self._made(names)
+        values.update({f"{name}/all": self._known[name][1] for name in names})
+        graph.run(values)
+        for name in names:
+            del values[f"{name}/all"]
+
+    def _made(self, names: tuple[str, ...]) -> DeviceGraph:
+        from onnx import TensorProto, helper
+
+        from vflc_runtime.engines.device_updates import IR_VERSION, OPSET
+
+        info = helper.make_tensor_value_info
+        types = {n: int(helper.np_dtype_to_tensor_dtype(self._known[n][1].dtype)) for n in names}
+        nodes = [helper.make_node("Gather", [f"{n}/all", INDICES], [n], axis=0) for n in names]
+        inputs = [info(f"{n}/all", types[n], None) for n in names] + [info(INDICES, TensorProto.INT64, None)]
+        graph = helper.make_graph(nodes, "rows", inputs, [info(n, types[n], None) for n in names])
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        )
+        made = self._graphs[names] = DeviceGraph(self._device, model, "the rows of a batch")
+        return made
 
 
 class FiniteChecks:

@@ -14,10 +14,11 @@ import numpy as np
 from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.data.batches import Rows
 from vflc_runtime.engines.cuda import cuda
 from vflc_runtime.engines.device import Device, DeviceArray
 from vflc_runtime.engines.device_buffers import DeviceBuffers
-from vflc_runtime.engines.device_feeds import Feeds, FiniteChecks
+from vflc_runtime.engines.device_feeds import INDICES, Columns, Feeds, FiniteChecks
 from vflc_runtime.engines.device_graphs import DeviceGraph
 from vflc_runtime.engines.device_merge import merged, runs
 from vflc_runtime.engines.device_updates import STEP, make_updates, part_name
@@ -66,6 +67,8 @@ class DeviceEngine:
         self._kept = frozenset(self._values)
         self._randoms = {name: self._read(run) for name, run in steps.items()}
         self._dtypes = {i.id: np.dtype(_DTYPES.get(i.dtype, plan.precision)) for i in plan.inputs.values()}
+        self._columns = Columns(device)
+        self._rows_of: Rows | None = None
         self._feeds, self._checks = Feeds(device), FiniteChecks(device, double)
         self._homes: dict[str, DeviceArray] = {}
         self._here: dict[str, Array] = {}
@@ -79,10 +82,18 @@ class DeviceEngine:
         read = dict.fromkeys(value for graph in graphs for value in graph.inputs)
         return [value for value in read if value in self.plan.randoms]
 
+    gathers = True
+    """Whether it takes `Rows`, which it gathers where they lie."""
+
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
         plan = self.plan
         self._program, self._step, self._rows, self._updated = program, step, rows, set()
-        given = {name: (array, self._dtypes[name]) for name, array in inputs.items()}
+        rows_of = inputs if isinstance(inputs, Rows) and self._columns.take(inputs, self._dtypes) else None
+        given: dict[str, tuple[Array, np.dtype[Any]]] = {}
+        if rows_of is None:
+            given = {name: (array, self._dtypes[name]) for name, array in inputs.items()}
+        else:
+            given[INDICES] = rows_of.indices, np.dtype(np.int64)
         for name in self._randoms[program]:
             shape = tuple(rows if size is None else size for size in plan.randoms[name].shape)
             given[name] = uniform(self._seed, name, step, shape, plan.precision), np.dtype(plan.precision)
@@ -90,6 +101,9 @@ class DeviceEngine:
             given[STEP] = np.asarray(step), np.dtype(plan.precision)
         self._values.update(self._feeds.load(given))
         self._here = {name: np.asarray(array, dtype) for name, (array, dtype) in given.items()}
+        self._rows_of = rows_of
+        if rows_of is not None:
+            self._columns.gather(rows_of, self._values)
 
     def run(self, graph: str) -> None:
         found = self._outside.get(graph)
@@ -132,7 +146,9 @@ class DeviceEngine:
     def get(self, value: str) -> Array:
         if value in self.plan.arrays:
             return self._values[value].numpy()
-        if value not in self._here:
+        if value not in self._here and self._rows_of is not None and value in self._dtypes:
+            self._here[value] = np.asarray(self._rows_of[value], self._dtypes[value])
+        elif value not in self._here:
             # what its graph made can be read while updates are under way
             self._here[value] = self._device.read(self._values[value], self._mark)
         return self._here[value]
@@ -144,7 +160,7 @@ class DeviceEngine:
         return lent
 
     def values(self) -> list[str]:
-        return [name for name in self._values if name not in self._kept and name != STEP]
+        return [name for name in self._values if name not in self._kept and name not in (STEP, INDICES)]
 
     def _fetch(self, slots: bool) -> None:
         """What is here becomes what the device has, unless it is."""

@@ -15,7 +15,7 @@ from vflc_common.arrays import Indices
 from vflc_common.metrics import smaller_is_better
 
 from vflc_runtime import events
-from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, ahead, drawn, sequential
+from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, Rows, ahead, drawn, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.engines import kernels
 from vflc_runtime.events import Scores
@@ -145,7 +145,10 @@ class EpochLoop(TrainingLoop):
         return True
 
     def _batches(self, indices: Iterator[Indices]) -> Iterator[tuple[Indices, Callable[[], Inputs]]]:
-        read = partial(self.data.batch, drop=self._dropped())
+        drop, data = self._dropped(), self.data
+        if self.session.gathers and not (drop or data.at or data.present):
+            return ((rows, partial(Rows, data.inputs, rows)) for rows in indices)
+        read = partial(data.batch, drop=drop)
         if self.coordinator.waits:
             return ahead(indices, read)
         return ((rows, partial(read, rows)) for rows in indices)

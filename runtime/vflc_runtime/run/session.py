@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from vflc_common.words import DEFAULT_ENGINE, EVERY_PROGRAM, FIT, PROGRAMS
 
 from vflc_runtime.bundle.folder import Bundle, opened
 from vflc_runtime.bundle.slices import joined
-from vflc_runtime.data.batches import trimmed
+from vflc_runtime.data.batches import Rows, trimmed
 from vflc_runtime.data.spread import Batch
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.engines.watched import engine_maker
@@ -236,23 +236,29 @@ class Session:
             rows = next((len(each.at) for each in spreads.values()), None) or len(
                 next(inputs[name] for each in names.values() for name in each)
             )
-        fed = {
-            name: trimmed(inputs[name]) if name in self._trimmed else inputs[name]
-            for each in names.values()
-            for name in each
-        }
-        routines = {
-            place: executor.run(
-                program, {name: fed[name] for name in names[place]}, rows, step, indices, spreads
-            )
-            for place, executor in self.executors.items()
-        }
         try:
+            routines = {
+                place: executor.run(
+                    program, self._fed(place, names[place], inputs), rows, step, indices, spreads
+                )
+                for place, executor in self.executors.items()
+            }
             self._transport.run(routines)
         except BaseException:
             self._transport.clear()
             raise
         return self._outcome(program)
+
+    def _fed(self, place: str, names: Sequence[str], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """What a place gets of the inputs: where its engine gathers rows itself, these as they are."""
+        if isinstance(inputs, Rows) and getattr(self.engines[place], "gathers", False):
+            return inputs.only(names)
+        return {name: trimmed(inputs[name]) if name in self._trimmed else inputs[name] for name in names}
+
+    @property
+    def gathers(self) -> bool:
+        """Whether an engine here gathers the rows of a batch itself."""
+        return any(getattr(engine, "gathers", False) for engine in self.engines.values())
 
     def _outcome(self, program: str) -> Outcome:
         losses: dict[str, float] = {}
