@@ -28,7 +28,9 @@ from typing import Any
 import numpy as np
 from peers import PEERS, TOLERANCE, Peer
 from peers.rows import COLUMNS
-from vflc_runtime.data.batches import Order, gather
+from vflc_common.engines import on_device
+from vflc_common.words import DEFAULT_ENGINE, DEVICES
+from vflc_runtime.data.batches import Order, Rows, gather
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.generate import generate
 from vflc_runtime.run.session import Session
@@ -60,16 +62,25 @@ def encoded_rows(bundle: Path, rows: int) -> dict[str, Array]:
 class Ours:
     """vflc: all parties in one process, messages checked as between machines."""
 
-    def __init__(self, bundle: Path, inputs: Mapping[str, Array], batch: int) -> None:
-        self.session = Session(bundle, programs=("train",))
+    def __init__(self, bundle: Path, inputs: Mapping[str, Array], batch: int, device: str = "cpu") -> None:
+        engine = on_device(DEFAULT_ENGINE, device)
+        assert engine is not None
+        self.session = Session(bundle, engine, programs=("train",))
         self.inputs, self.epochs = inputs, 0
         self.order = Order(len(next(iter(inputs.values()))), 0, 0.0, batch)
 
     def epoch(self, steps: int) -> float:
         """See `Peer`."""
+        order = islice(self.order.batches(self.epochs), steps)
         start = time.perf_counter()
-        for rows in islice(self.order.batches(self.epochs), steps):
-            self.session.step(gather(self.inputs, rows), len(rows))
+        if self.session.engine == DEFAULT_ENGINE:
+            for rows in order:
+                self.session.step(gather(self.inputs, rows), len(rows))
+        else:
+            drawn = [*order]  # as peers draw their order before their clock starts
+            start = time.perf_counter()
+            for rows in drawn:
+                self.session.step(Rows(self.inputs, rows), len(rows))
         self.epochs += 1
         return time.perf_counter() - start
 
@@ -85,11 +96,13 @@ class Ours:
 class Contender:
     """One side in a process of its own, which runs only while the others wait."""
 
-    def __init__(self, side: str, model: str, folder: Path, batch: int) -> None:
+    def __init__(self, side: str, model: str, folder: Path, batch: int, device: str = "cpu") -> None:
         context = multiprocessing.get_context("spawn")
         self._side = side
         self._pipe, end = context.Pipe()
-        self._process = context.Process(target=serve, args=(end, side, model, folder, batch), daemon=True)
+        self._process = context.Process(
+            target=serve, args=(end, side, model, folder, batch, device), daemon=True
+        )
         self._process.start()
         end.close()
 
@@ -122,15 +135,15 @@ class Contender:
         self._process.join()
 
 
-def serve(pipe: Connection, side: str, model: str, folder: Path, batch: int) -> None:
+def serve(pipe: Connection, side: str, model: str, folder: Path, batch: int, device: str = "cpu") -> None:
     """Does what it is asked, until it is asked nothing more."""
     with np.load(folder / "inputs.npz") as file:
         inputs = dict(file)
     trainer: Any
     if side == OURS:
-        trainer = Ours(folder / "bundle", inputs, batch)
+        trainer = Ours(folder / "bundle", inputs, batch, device)
     else:
-        trainer = PEERS[side].make(model, *COLUMNS[model](inputs), batch)
+        trainer = PEERS[side].make(model, *COLUMNS[model](inputs), batch, device)
     while (asked := received(pipe)) is not None:
         method, *given = asked
         answer = getattr(trainer, method)(*given)
@@ -175,7 +188,7 @@ def measure(name: str, folder: Path, batch: int, options: argparse.Namespace) ->
     sides = [OURS, *options.peers]
     rates: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(options.starts):
-        running = {side: Contender(side, name, folder, batch) for side in sides}
+        running = {side: Contender(side, name, folder, batch, options.device) for side in sides}
         check_same(running[OURS], {PEERS[p].title: running[p] for p in options.peers}, rows, batch)
         steps = total = rows // batch
         steps = min(total, max(WARM_STEPS, WARM_ROWS // batch))
@@ -251,6 +264,7 @@ def parser(text: str | None, rows: int) -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=3, help="rounds after each start (default 3)")
     made.add_argument("--seconds", type=float, default=3.0, help="of vflc's turn, about (default 3)")
     made.add_argument("--batch", type=int, action="append", help="rows a step; may be given several times")
+    made.add_argument("--device", choices=DEVICES, default=DEVICES[0], help="where all of them run")
     made.add_argument("--busy", action="store_true", help="keep a core busy by another process")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
     made.add_argument(

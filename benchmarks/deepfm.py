@@ -19,13 +19,15 @@ from vflc.driver import compile_spec
 
 SPEC = Path(__file__).resolve().parent.parent / "specs" / "deepfm" / "deepfm.vfl"
 BATCHES = (128, 1024, 4096)
+GPU_BATCHES = (1024, 4096, 16384, 65536)
 
 
 def main() -> None:
     """Measures, prints and writes."""
     options = parser(__doc__, rows=200_000).parse_args()
-    options.peers = installed_peers(options.peers)
-    contest("deepfm", compile_spec(SPEC), BATCHES, options)
+    options.peers = installed_peers(options.peers, options.device)
+    batches = BATCHES if options.device == "cpu" else GPU_BATCHES
+    contest("deepfm", compile_spec(SPEC), batches, options)
 
 
 if __name__ == "__main__":

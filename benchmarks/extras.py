@@ -19,9 +19,9 @@ def need(*extras: str) -> None:
             sys.exit(f"this benchmark needs {MODULES[extra]}: pip install 'vflc[{extra}]'")
 
 
-def installed_peers(named: Sequence[str] | None) -> list[str]:
+def installed_peers(named: Sequence[str] | None, device: str = "cpu") -> list[str]:
     """The peers that were named, or all that are installed; ends the program where there is none."""
-    found = [name for name in named or PEERS if PEERS[name].installed]
+    found = [name for name in named or PEERS if PEERS[name].installed and device in PEERS[name].devices]
     missing = [name for name in named or () if name not in found]
     if missing:
         sys.exit(f"{missing[0]} is not installed: `make peers`, then build/peers/bin/python")

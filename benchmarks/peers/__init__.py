@@ -6,6 +6,7 @@ beside vflc in build/peers.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -47,31 +48,43 @@ class PeerKind:
         module: what must be installed.
         file: the module here that has its class, `Trainer`.
         options: what else that class takes.
-        tolerance: of a loss, by which it may differ from vflc's in any of the first steps.
-    """
-
-    title: str
-    module: str
-    file: str
-    options: Mapping[str, Any] = field(default_factory=dict)
     tolerance: float = TOLERANCE
+    backend: str = "tensorflow"
+    devices: tuple[str, ...] = ("cpu",)
 
     @property
     def installed(self) -> bool:
         """Whether it can be measured here."""
         return find_spec(self.module) is not None
 
-    def make(self, model: str, columns: Mapping[str, Array], labels: Array, batch: int) -> Peer:
+    def make(
+        self, model: str, columns: Mapping[str, Array], labels: Array, batch: int, device: str = "cpu"
+    ) -> Peer:
         """The peer with rows: columns by field, [row] of ids or [row, n] of numbers, and labels [row, 1]."""
+        os.environ["KERAS_BACKEND"] = self.backend
         trainer = import_module(f"peers.{self.file}").Trainer
-        return trainer(model, columns, labels, batch, **self.options)  # type: ignore[no-any-return]
+        options = dict(self.options) if device == "cpu" else {**self.options, "device": device}
+        return trainer(model, columns, labels, batch, **options)  # type: ignore[no-any-return]
 
 
 PEERS = {
     "keras": PeerKind("Keras `fit`", "tensorflow", "keras"),
     "keras-xla": PeerKind("Keras `fit`, XLA", "tensorflow", "keras", {"xla": True}),
-    "torch": PeerKind("PyTorch", "torch", "torch", {}, ROUNDED),
-    "torch-compiled": PeerKind("PyTorch, compiled", "torch", "torch", {"compiled": True}, ROUNDED),
+    "keras-jax": PeerKind(
+        "Keras `fit`, XLA by JAX", "keras", "keras", {"xla": True}, ROUNDED, backend="jax", devices=("cuda",)
+    ),
+    "torch": PeerKind("PyTorch", "torch", "torch", {}, ROUNDED, devices=("cpu", "cuda")),
+    "torch-compiled": PeerKind(
+        "PyTorch, compiled", "torch", "torch", {"compiled": True}, ROUNDED, devices=("cpu", "cuda")
+    ),
+    "torch-captured": PeerKind(
+        "PyTorch, compiled, captured",
+        "torch",
+        "torch",
+        {"compiled": True, "captured": True},
+        ROUNDED,
+        devices=("cuda",),
+    ),
     "jax": PeerKind("JAX", "jax", "jax"),
     "jax-split": PeerKind("JAX, split by hand", "jax", "jax", {"split": True}),
 }

@@ -21,16 +21,30 @@ Tensors = dict[str, torch.Tensor]
 
 
 class Trainer:
-    """See `Peer`; with `compiled`, forward and backward are compiled by `torch.compile`."""
+    """See `Peer`; with `compiled`, forward and backward are compiled by `torch.compile`.
+
+    On a GPU all rows lie there, and with `captured` the compiled parts are CUDA graphs. Products are of whole
+    float32 numbers, as PyTorch has them unless it is told otherwise.
+    """
 
     def __init__(
-        self, model: str, columns: Mapping[str, Array], labels: Array, batch: int, compiled: bool = False
+        self,
+        model: str,
+        columns: Mapping[str, Array],
+        labels: Array,
+        batch: int,
+        compiled: bool = False,
+        captured: bool = False,
+        device: str = "cpu",
     ) -> None:
-        self.x = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in columns.items()}
-        self.y, self.batch = torch.from_numpy(labels), batch
-        self.layers = MODELS[model]()
+        self.device = torch.device(device)
+        given = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in columns.items()}
+        self.x = {name: values.to(self.device) for name, values in given.items()}
+        self.y, self.batch = torch.from_numpy(labels).to(self.device), batch
+        self.layers = MODELS[model]().to(self.device)
         self.optimizers = self.layers.optimizers()
-        self.forward = torch.compile(self.layers, dynamic=False) if compiled else self.layers
+        mode = "reduce-overhead" if captured else None
+        self.forward = torch.compile(self.layers, dynamic=False, mode=mode) if compiled else self.layers
 
     def take(self, weights: Mapping[str, Array]) -> None:
         """See `Peer`."""
@@ -39,14 +53,22 @@ class Trainer:
     def losses(self, batches: Sequence[Array]) -> Iterator[float]:
         """See `Peer`."""
         for rows in batches:
-            yield float(self._step(torch.from_numpy(rows)))
+            yield float(self._step(torch.from_numpy(rows).to(self.device)))
 
     def epoch(self, steps: int) -> float:
         """See `Peer`."""
+        order = torch.randperm(len(self.y), device=self.device)[: steps * self.batch]
+        self._wait()
         start = time.perf_counter()
-        for rows in torch.randperm(len(self.y))[: steps * self.batch].split(self.batch):
+        for rows in order.split(self.batch):
             self._step(rows)
+        self._wait()
         return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        """Until the GPU has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
     def _step(self, rows: torch.Tensor) -> torch.Tensor:
         x = {name: values.index_select(0, rows) for name, values in self.x.items()}

@@ -8,6 +8,7 @@ holds for several sets of places, such as those of the last batch of an epoch, w
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,7 @@ class DeviceGraph:
         del model.graph.value_info[:]
         device, content = self._device, self._device.fitted(model)
         if device.captures:
+            gc.disable()  # another thread's collector may free what a capture must not see freed
             try:
                 bound = _Bound(device, self._session(content, capture=True), self._inputs, given, made)
                 kept = [device.empty(each.shape, each.dtype) for each in self._state]
@@ -147,6 +149,8 @@ class DeviceGraph:
                 return bound
             except onnx_errors():  # an operator of it runs on the processor, or may not be captured
                 pass
+            finally:
+                gc.enable()
         bound = _Bound(device, self._session(content, capture=False), self._inputs, given, made)
         bound.run()
         return bound
