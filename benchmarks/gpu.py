@@ -2,8 +2,8 @@
 
     python benchmarks/gpu.py [--json FILE]
 
-First `vflc verify` trains specs/deepfm on the processor and on the GPU and compares; then deepfm.py measures it
-beside PyTorch, compiled, with and without CUDA graphs, and beside Keras `fit` with XLA by JAX, on the same GPU,
+First `vflc verify` trains specs/deepfm on the processor and on the GPU and compares; then deepfm.py measures
+it on the GPU beside PyTorch, compiled, with and without CUDA graphs, and beside Keras `fit` with XLA by JAX,
 whichever are installed. Needs `vflc[gpu]` as docs/gpu.md installs it.
 """
 
@@ -13,6 +13,8 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+
+from peers import PEERS as KNOWN
 
 HERE = Path(__file__).resolve().parent
 SPEC = HERE.parent / "specs" / "deepfm" / "deepfm.vfl"
@@ -46,7 +48,8 @@ def commands(json: Path | None) -> list[list[str]]:
         "5",
     ]
     measure += ["--seconds", "0.5", *(part for size in BATCHES for part in ("--batch", str(size)))]
-    measure += ["--peers", *PEERS, *(["--json", str(json)] if json else [])]
+    found = [name for name in PEERS if KNOWN[name].installed]
+    measure += ["--peers", *found, *(["--json", str(json)] if json else [])]
     return [[sys.executable, *each] for each in (verify, measure)]
 
 
