@@ -48,6 +48,15 @@ class PeerKind:
         module: what must be installed.
         file: the module here that has its class, `Trainer`.
         options: what else that class takes.
+        tolerance: of a loss, by which it may differ from vflc's in any of the first steps.
+        backend: of Keras.
+        devices: on which of `cpu` and `cuda` it is measured.
+    """
+
+    title: str
+    module: str
+    file: str
+    options: Mapping[str, Any] = field(default_factory=dict)
     tolerance: float = TOLERANCE
     backend: str = "tensorflow"
     devices: tuple[str, ...] = ("cpu",)

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from granting import granted
-from vflc_runtime.data.batches import Rows
+from vflc_common.rows import Rows
 from vflc_runtime.engines import cuda as gpu
 from vflc_runtime.engines import device_feeds, onnx_device
 from vflc_runtime.engines.device import Processor

@@ -162,35 +162,6 @@ def ahead(
             yield first, found.result
 
 
-class Rows(Mapping[str, NDArray[Any]]):
-    """The rows `indices` [batch] of inputs [rows, …], which are gathered where they are read, or on a device.
-
-    Args:
-        inputs: by id.
-        indices: of the rows.
-        names: of the inputs that are meant; all where None.
-    """
-
-    def __init__(
-        self, inputs: Mapping[str, NDArray[Any]], indices: Indices, names: Iterable[str] | None = None
-    ) -> None:
-        self.inputs, self.indices = inputs, indices
-        self._names = tuple(inputs if names is None else names)
-
-    def only(self, names: Iterable[str]) -> Rows:
-        """The same rows of some inputs."""
-        return Rows(self.inputs, self.indices, names)
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return self.inputs[name].take(self.indices, axis=0)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
 def gather(inputs: Inputs, indices: Indices) -> dict[str, NDArray[np.generic]]:
     """The rows `indices` [batch] of every input [rows, …], as contiguous arrays [batch, …]."""
     return {name: array.take(indices, axis=0) for name, array in inputs.items()}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from vflc_common.arrays import Array
+from vflc_common.rows import Rows
 
-from vflc_runtime.data.batches import Rows
 from vflc_runtime.engines.device import Device, DeviceArray
 from vflc_runtime.engines.device_graphs import DeviceGraph
 
@@ -66,7 +66,7 @@ class _Block:
             self.there[name] = DeviceArray(device, pointer, array.shape, dtype, self.whole)
 
 
-class Columns:
+class DeviceColumns:
     """Inputs that lie on the device with all their rows, of which batches are gathered there.
 
     They are copied there when they are first seen, as long as there is room.

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from vflc_common.arrays import Array
+from vflc_common.rows import Rows
 
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.data.batches import Rows
 from vflc_runtime.engines.cuda import cuda
 from vflc_runtime.engines.device import Device, DeviceArray
 from vflc_runtime.engines.device_buffers import DeviceBuffers
-from vflc_runtime.engines.device_feeds import INDICES, Columns, Feeds, FiniteChecks
+from vflc_runtime.engines.device_feeds import INDICES, DeviceColumns, Feeds, FiniteChecks
 from vflc_runtime.engines.device_graphs import DeviceGraph
 from vflc_runtime.engines.device_merge import merged, runs
 from vflc_runtime.engines.device_updates import STEP, make_updates, part_name
@@ -67,7 +67,7 @@ class DeviceEngine:
         self._kept = frozenset(self._values)
         self._randoms = {name: self._read(run) for name, run in steps.items()}
         self._dtypes = {i.id: np.dtype(_DTYPES.get(i.dtype, plan.precision)) for i in plan.inputs.values()}
-        self._columns = Columns(device)
+        self._columns = DeviceColumns(device)
         self._rows_of: Rows | None = None
         self._feeds, self._checks = Feeds(device), FiniteChecks(device, double)
         self._homes: dict[str, DeviceArray] = {}

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Indices
 from vflc_common.metrics import smaller_is_better
+from vflc_common.rows import Rows
 
 from vflc_runtime import events
-from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, Rows, ahead, drawn, sequential
+from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, ahead, drawn, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.engines import kernels
 from vflc_runtime.events import Scores
