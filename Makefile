@@ -34,6 +34,7 @@ torch   = $(BUILD)/torch/installed$(here)
 TORCH   = torch==2.13.0+cpu onnxscript
 peers   = $(BUILD)/peers/installed$(here)
 PEERS   = $(firstword $(TORCH)) jax==0.10.2 setuptools ".[grpc,keras]"
+lsp     = $(BUILD)/lsp/installed$(here)
 moto    = $(BUILD)/moto/installed$(here)
 # moto with its S3 server; its libraries pin older packages than others need, so it has an environment of its own.
 MOTO    = moto[s3]==5.2.5 flask==3.1.3 flask-cors==6.0.5
@@ -61,7 +62,7 @@ unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests a
 .PHONY: torch peers benchmarks moto test test-long test-oldest test-newest demo lint editor lock mutants clean always
 .DELETE_ON_ERROR:
 
-test: $(dev) # mypy, which takes half a minute on one core, runs beside the tests; what it says comes at the end
+test: $(dev) $(lsp) # mypy, which takes half a minute on one core, runs beside the tests; what it says comes at the end
 	@mkdir -p $(BUILD); \
 	$(MAKE) --no-print-directory --keep-going editor lint > $(BUILD)/lint.log 2>&1 & lint=$$!; \
 	$(python) -m pytest $(CORES) $(or $(PYTEST),$(addprefix --ignore=,$(LONG))); tests=$$?; \
@@ -130,6 +131,10 @@ $(peers): Makefile pyproject.toml $(kernels)
 	$(call pip,$(BUILD)/peers) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(lsp): requirements/lsp.txt $(dev) # a folder: it and dp-accounting ask for different attrs
+	$(call pip,$(VENV)) --require-hashes --requirement $< --upgrade --target $(BUILD)/lsp
+	@touch $@
+
 $(moto): Makefile
 	$(call venv,$(BUILD)/moto)
 	$(call pip,$(BUILD)/moto) $(MOTO)
@@ -159,6 +164,7 @@ lock:
 	$(call pip,$(BUILD)/lock) uv
 	$(LOCK) $(addprefix --extra ,$(NEWEST) psi notebook) --output-file requirements/all.txt # all but torch
 	echo setuptools | $(LOCK) - --constraint requirements/all.txt --output-file requirements/core.txt
+	echo 'pygls>=2' | $(subst pyproject.toml,-,$(LOCK)) --output-file requirements/lsp.txt # its attrs is newer than dp allows
 	$(LOCK) --resolution lowest-direct $(addprefix --extra ,$(OLDEST)) --output-file requirements/oldest.txt
 
 mutants: $(dev)

@@ -12,8 +12,8 @@ import pytest
 from vflc.cli.commands import COMMANDS, vflc
 from vflc.cli.main import run
 
-TEXT_ALONE = {"graph", "fmt"}
-"""Commands whose result is a text of a form of its own."""
+TEXT_ALONE = {"graph", "fmt", "lsp"}
+"""Commands whose result is a text of a form of its own, or a conversation."""
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 
 

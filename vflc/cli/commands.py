@@ -12,7 +12,7 @@ from vflc import __version__
 
 COMMANDS = (
     "init", "import", "check", "compile", "train", "evaluate", "predict", "compare", "tune", "importance",
-    "export", "party", "align", "certs", "ledger", "verify", "audit", "graph", "fmt", "explain",
+    "export", "party", "align", "certs", "ledger", "verify", "audit", "graph", "fmt", "explain", "lsp",
 )  # fmt: skip
 
 

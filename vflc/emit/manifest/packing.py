@@ -12,11 +12,11 @@ from vflc_common.words import BYTES, MASKED, RANGE
 from vflc.ir.graph import Node
 from vflc.ir.model import Edge
 from vflc.ir.release import Guard
-from vflc.ir.stages import Scheduled
+from vflc.ir.stages import Partitioned
 from vflc.ops.mechanisms import MECHANISMS
 
 
-def packed(model: Scheduled, edge: Edge, node: Node, precision: str) -> dict[str, Any]:
+def packed(model: Partitioned, edge: Edge, node: Node, precision: str) -> dict[str, Any]:
     """What replaces an edge's shape, type and size in the manifest; empty where it travels as it is."""
     guard = next(iter(reversed(model.guards_of(edge.node))), None)
     row = [axis.size for axis in node.type.row_axes]
@@ -58,7 +58,7 @@ def ranges(edges: list[dict[str, Any]], precision: str) -> dict[str, dict[str, A
     }
 
 
-def _masked(model: Scheduled, guard: Guard, row: list[int]) -> dict[str, Any]:
+def _masked(model: Partitioned, guard: Guard, row: list[int]) -> dict[str, Any]:
     """Fixed point in 64 bits: what a mask makes of a number has no fewer."""
     ids = {edge.node: edge.id for edge in model.edges}
     members = [name for name in guard.options["members"] if name in ids]
