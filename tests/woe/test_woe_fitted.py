@@ -211,6 +211,9 @@ def test_from_a_run_keeps_its_tables_and_refit_does_not(
     changed = compiled(CARD.replace("bucketize(0, 20", "bucketize(0, 30"), tmp_path / "bundle")
     train(changed, other, tmp_path / "moved", TrainOptions(epochs=1, threads=1, start=run))
     assert "alice.Income" in fitted(tmp_path / "moved"), "other bins have other evidence"
+    paid = compiled(CARD.replace("bob.bad)\nlogit", "bob.bad, weight = bob.Paid)\nlogit"), tmp_path / "paid")
+    train(paid, other, tmp_path / "paying", TrainOptions(epochs=1, threads=1, start=run))
+    assert "alice.Income" in fitted(tmp_path / "paying"), "rows that count otherwise have, too"
 
 
 class Killed(BaseException):

@@ -125,6 +125,7 @@ class FittedTable(Struct, frozen=True):
         counts: of a batch [bin, 2], how many rows of each bin have the label, and how many do not.
         feature: whose bins these are.
         label: what they are evidence of.
+        counted_by: the example weight that says how much each row counts; None, all count alike.
         smoothing: how many rows of no evidence each bin is given besides.
         monotone: whether neighbouring bins are put together until evidence rises, or falls, from bin to bin.
     """
@@ -133,6 +134,7 @@ class FittedTable(Struct, frozen=True):
     counts: str
     feature: str
     label: str
+    counted_by: str | None
     smoothing: float
     monotone: bool
 

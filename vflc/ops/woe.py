@@ -79,7 +79,8 @@ def woe(
         raise OpError("woe of no features", "give it a feature or a list of them", "VFL0233")
     with b.within(scope=layer(b, "woe"), place=label.attrs["party"]):
         classes = _classes(b, label, weight)
-        found = [_evidence(b, node, label, classes, float(smoothing), monotone) for node in nodes]
+        how = (None if weight is None else weight.id, float(smoothing), monotone)
+        found = [_evidence(b, node, label, classes, *how) for node in nodes]
     return found[0] if len(found) == 1 else b.op("concat", *found, axis=1)
 
 
@@ -101,7 +102,15 @@ def _classes(b: Build, label: Node, weight: Node | None) -> Node:
     return both
 
 
-def _evidence(b: Build, feature: Node, label: Node, classes: Node, smoothing: float, monotone: bool) -> Node:
+def _evidence(
+    b: Build,
+    feature: Node,
+    label: Node,
+    classes: Node,
+    counted_by: str | None,
+    smoothing: float,
+    monotone: bool,
+) -> Node:
     """Reads the table of one feature [1], which is fitted to the `classes` [2] of the rows of each bin."""
     bins = Axis("row", feature.attrs["rows"])
     ids = b.op("told", feature)
@@ -114,7 +123,8 @@ def _evidence(b: Build, feature: Node, label: Node, classes: Node, smoothing: fl
         table=True,
         sources=counts.sources,
     )
-    b.fits.append(FittedTable(table.id, counts.id, feature.id, label.id, smoothing, monotone))
+    fit = FittedTable(table.id, counts.id, feature.id, label.id, counted_by, smoothing, monotone)
+    b.fits.append(fit)
     return b.op("gather", table, ids, missing=False)
 
 

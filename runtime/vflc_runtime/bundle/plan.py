@@ -235,13 +235,14 @@ class TableFit:
     """That a weight [n, 1] is the weight of evidence of bins, by their `counts` [n, 2] of the training rows.
 
     `counts` is the value that has them of a batch: of each bin the rows with the label, and those without.
-    `smoothing` and `monotone` are as in the spec.
+    `counted_by`, the example weight if there is one, `smoothing` and `monotone` are as in the spec.
     """
 
     weight: str
     counts: str
     feature: str
     label: str
+    counted_by: str | None
     smoothing: float
     monotone: bool
 

@@ -155,6 +155,7 @@ def _fit(item: Json) -> TableFit:
         counts=item["counts"].text(),
         feature=item["feature"].text(),
         label=item["label"].text(),
+        counted_by=None if (by := item.get("counted_by")) is None else by.text(),
         smoothing=item["smoothing"].number(),
         monotone=item["monotone"].flag(),
     )
