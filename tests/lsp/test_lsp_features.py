@@ -298,6 +298,13 @@ def everything(analysis: Document, offset: int) -> None:
         completion.signature(analysis, place)
 
 
+def test_a_column_of_a_column_of_an_unknown_type() -> None:
+    text = SPEC.replace("Rating:  int", "Rating:  inte").replace("Rating > 3", "Rating")
+    assert [each.code for each in findings.squiggles(Document(text))] == ["VFL0204"]
+    (fix,) = mending.quick_fixes(Document(text), 0, len(text))
+    assert fix.title == "Write `int`"
+
+
 def test_features_import_nothing_heavy() -> None:
     code = (
         "import sys, vflc.lsp.hints, vflc.lsp.findings, vflc.lsp.completion, vflc.lsp.definition, "

@@ -1,6 +1,6 @@
 """The server as an editor has it: a process that speaks the protocol over its pipes.
 
-pygls lies in a folder of its own (`make build/lsp/installed`): it and dp-accounting ask for different attrs.
+pygls lies in a folder of its own, where `make test` puts it: it and dp-accounting ask for different attrs.
 """
 
 import json

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = {name: [*map(Requirement, lines)] for name, lines in PROJECT["optional-dependencies"].items()}
 CORE = [*map(Requirement, PROJECT["dependencies"])]
+APART = {"gpu", "lsp", "torch"}
+"""What is not installed beside the rest: it takes a package's place, or asks for other versions."""
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -44,7 +46,7 @@ def canonical(requirement: Requirement) -> str:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("file", "extras"), [("core", []), ("all", [*EXTRAS.keys() - {"torch", "lsp"}])])
+@pytest.mark.parametrize(("file", "extras"), [("core", []), ("all", [*EXTRAS.keys() - APART])])
 def test_what_pyproject_asks_for_is_locked(file: str, extras: list[str], python: str) -> None:
     found = locked(file)
     for wanted in [*CORE, *(each for extra in extras for each in EXTRAS[extra])]:

@@ -259,7 +259,7 @@ def _column(
     else:
         assert column.value is not None
         value, kind = lower_expression(ev, party.name.text, column.value, raw)
-        if value is None:
+        if value is None or (kind in raw.values() and not is_column_type(kind)):  # said where it is declared
             return None
     if column.kind == "column":
         if column.encoders:
