@@ -101,9 +101,10 @@ def test_presence_that_cannot_be_is_refused(said: bytes) -> None:
 
 def test_what_is_told_of_a_part_of_the_key() -> None:
     said = Said()
-    for at in (np.array([2, -1, 0, 2]), np.arange(70_000)):
-        tell_at(peers(said), "carol", at)
-        assert (hear_at(peers(said), "bob", "carol", len(at), 10**6, True) == at).all()
+    for at, heard in (([2, -1, 0, 2], [1, -1, 0, 1]), (range(70_000), range(70_000))):
+        tell_at(peers(said), "carol", np.array(at))
+        told = hear_at(peers(said), "bob", "carol", len(at), 10**6, True)
+        assert told.tolist() == [*heard], "keys of joined rows are numbered alone"
 
 
 @pytest.mark.parametrize(

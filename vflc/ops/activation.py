@@ -147,18 +147,6 @@ def slope_tanh(b: Build, x: Node, y: Node) -> Node:
     return b.op("sub", number(b, 1), b.op("square", y))
 
 
-def write_sigmoid(w: OnnxWriter, x: str) -> str:
-    """1 / (1 + exp(-x)) in float64: onnxruntime's own kernel is right there to 1e-16 of 1, however small the
-    share is, and an optimizer that divides by a small gradient makes much of that."""
-    if not w.double:
-        return w("Sigmoid", x)
-    return w("Div", w.constant(1.0), w("Add", w.constant(1.0), w("Exp", w("Neg", x))))
-
-
-def onnx_sigmoid(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:
-    return write_sigmoid(w, inputs[0])
-
-
 def reference_sigmoid(node: Node, inputs: Sequence[Array], types: Sequence[TensorType]) -> Array:
     return np.asarray(np.exp(-np.logaddexp(0, -inputs[0])))
 
@@ -263,7 +251,7 @@ register(
 register(
     Op(
         "sigmoid", "1 / (1 + exp(-x)): from a logit to a probability.", infer_unary("sigmoid"),
-        onnx_sigmoid, keras_call("sigmoid"), reference_sigmoid, vjp_unary(slope_sigmoid),
+        onnx_node("Sigmoid"), keras_call("sigmoid"), reference_sigmoid, vjp_unary(slope_sigmoid),
         (*UNARY, *WIDE), slopes=SIGN, bounds=SHARE, elementwise=True,
     )
 )  # fmt: skip

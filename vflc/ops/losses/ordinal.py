@@ -11,7 +11,6 @@ from vflc_common.numpy import np
 
 from vflc.ir.build import Initializer
 from vflc.ir.types import Axis, TensorType
-from vflc.ops.activation import write_sigmoid
 from vflc.ops.align import align, numeric
 from vflc.ops.layers import positive
 from vflc.ops.loss import LossRule, loss, mean
@@ -41,7 +40,7 @@ def infer_class_shares(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
 
 
 def onnx_class_shares(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:
-    above, rank = write_sigmoid(w, inputs[0]), types[0].rank
+    above, rank = w("Sigmoid", inputs[0]), types[0].rank
     edges = [0] * (2 * rank)
     first, last = list(edges), list(edges)
     first[rank - 1], last[-1] = 1, 1
