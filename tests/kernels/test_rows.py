@@ -98,3 +98,15 @@ def test_rows_out_of_place_and_sizes_that_do_not_fit_end_in_an_error() -> None:
     with pytest.raises(Exception, match="sizes of rows do not fit"):
         bad = [np.array([2]), np.array([[5]]), np.zeros((1, 2), np.float32)]
         run_operator("SumRows", bad, 1, {"parts": 1, "widths": [2]})
+
+
+def test_other_types_than_an_operator_reads_end_in_an_error() -> None:
+    table, rows = np.zeros((3, 2), np.float32), np.array([0])
+    for name, read, attributes in [
+        ("TakeRows", [rows.astype(np.int32), table], {"indexed": 1, "widths": [2]}),
+        ("TakeRowsDouble", [rows, table, table.astype(np.float64)], {"indexed": 1, "widths": [4]}),
+        ("PutRows", [rows.astype(np.int32), table, table[:1]], {"arrays": 1}),
+        ("SumRows", [np.array([2], np.int32), rows, table[:1]], {"parts": 1, "widths": [2]}),
+    ]:
+        with pytest.raises(Exception, match="elements of another type"):
+            run_operator(name, read, 1, attributes)

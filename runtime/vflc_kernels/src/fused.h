@@ -21,9 +21,6 @@ struct Program {
 };
 
 template <class T>
-constexpr Type type_of = sizeof(T) == 4 ? Type::float32 : Type::float64;
-
-template <class T>
 struct Fused {
   static constexpr const char* name = sizeof(T) == 4 ? "Fused" : "FusedDouble";
   static constexpr Type inputs[] = {type_of<T>}, outputs[] = {type_of<T>};

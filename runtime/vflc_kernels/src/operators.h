@@ -24,6 +24,9 @@ struct Shape {
   }
 };
 
+template <class T>
+constexpr Type type_of = std::is_same_v<T, int64_t> ? Type::int64 : sizeof(T) == 4 ? Type::float32 : Type::float64;
+
 // What a node says of itself.
 class Info {
  public:
@@ -55,12 +58,14 @@ class Context {
   size_t inputs() const { return count(Ort::input_count); }
   size_t outputs() const { return count(Ort::output_count); }
 
-  // The elements of an input, and its shape where that is asked for.
+  // The elements of an input, and its shape where that is asked for. Then the type is looked at, too, as onnxruntime
+  // lets any through for Type::any.
   template <class T>
   const T* input(size_t index, Shape* shape = nullptr) const {
     const OrtValue* value = nullptr;
     ort_.call(Ort::input, static_cast<const OrtKernelContext*>(context_), index, &value);
-    if (shape) read_shape(value, shape);
+    if (shape && read_shape(value, shape) != type_of<T>)
+      throw std::runtime_error("a tensor has elements of another type");
     return static_cast<const T*>(data(const_cast<OrtValue*>(value)));
   }
 
@@ -91,16 +96,19 @@ class Context {
     ort_.call(Ort::tensor_data, value, &found);
     return found;
   }
-  void read_shape(const OrtValue* value, Shape* shape) const {
+  Type read_shape(const OrtValue* value, Shape* shape) const {
     OrtShapeInfo* info = nullptr;
     size_t rank = 0;
+    Type type = Type::any;
     ort_.call(Ort::type_and_shape, value, &info);
+    ort_.call(Ort::element_type, static_cast<const OrtShapeInfo*>(info), &type);
     ort_.call(Ort::dimensions_count, static_cast<const OrtShapeInfo*>(info), &rank);
     if (rank <= kMostDimensions)
       ort_.call(Ort::dimensions, static_cast<const OrtShapeInfo*>(info), &shape->sizes[0], rank);
     ort_.release(Ort::release_shape, info);
     if (rank > kMostDimensions) throw std::runtime_error("a tensor has too many dimensions");
     shape->rank = static_cast<int>(rank);
+    return type;
   }
 
   Ort ort_;

@@ -122,7 +122,7 @@ void PutRows<T>::compute(const Context& context) {
     Shape shape;
     const Table<const T> before = table<T>(context, static_cast<size_t>(array) + 1, &shape);
     T* at = context.output<T>(static_cast<size_t>(array), shape);
-    if (at != before.at) std::memcpy(at, before.at, static_cast<size_t>(shape.count()) * sizeof(T));
+    if (at != before.at && shape.count()) std::memcpy(at, before.at, static_cast<size_t>(shape.count()) * sizeof(T));
     to.push_back({at, before.rows, before.width});
   }
   int64_t most = to[0].rows, count = 0;
