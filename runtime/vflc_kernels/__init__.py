@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from vflc_kernels.sources import digest
 DOMAIN = "vflc.kernels"
 """Of our operators in ONNX graphs; engines put them in, files never have them."""
 SWITCH = "VFLC_KERNELS"
+VALUES = ("on", "off", "avx512", "avx2", "generic")
+"""Of the switch: the last three say what a processor has at most, whatever newer it has."""
 HERE = Path(__file__).parent
 
 
@@ -26,9 +29,15 @@ def library() -> str | None:
 
 def why_not() -> str:
     """Why the extension is not used, as the end of a sentence; empty where it is."""
-    if os.environ.get(SWITCH, "on") == "off":
+    value = switched()
+    if value == "off":
         return f"{SWITCH} is off"
-    return missing()
+    return missing() if value in VALUES else f"{SWITCH} is {value!r}, which is none of {', '.join(VALUES)}"
+
+
+def switched() -> str:
+    """What the environment says, which is one of `VALUES` unless somebody has mistyped it."""
+    return os.environ.get(SWITCH) or "on"
 
 
 def identity() -> str:
@@ -38,7 +47,7 @@ def identity() -> str:
         return "no kernels"
     loaded = ctypes.CDLL(path)
     loaded.vflc_kernels_sources.restype = ctypes.c_char_p
-    return f"kernels {loaded.vflc_kernels_sources().decode('ascii')[:16]} {os.environ.get(SWITCH, 'on')}"
+    return f"kernels {loaded.vflc_kernels_sources().decode('ascii')[:16]} {switched()}"
 
 
 @cache
@@ -49,7 +58,7 @@ def _built() -> Path | None:
 def products(bfloat16: bool) -> str | None:
     """What multiplies matrices here, by its name; None where nothing of ours does, or nothing has bfloat16.
 
-    The bits of products depend on it. `VFLC_KERNELS=avx2` and `=generic` forbid what newer processors have.
+    The bits of products depend on it.
     """
     if why_not():
         return None
@@ -66,6 +75,8 @@ def missing() -> str:
     if path is None:
         return "vflc was installed without a C++ compiler"
     try:
+        if _cut_off(path):
+            return f"{path.name} is cut off, as a build was interrupted"
         loaded = ctypes.CDLL(str(path))
         loaded.vflc_kernels_sources.restype = ctypes.c_char_p
         built = loaded.vflc_kernels_sources().decode("ascii")
@@ -75,3 +86,13 @@ def missing() -> str:
     if sources.is_dir() and digest(sources) != built:
         return "its sources have changed since it was built; `pip install -e .` builds it"
     return ""
+
+
+def _cut_off(path: Path) -> bool:
+    """Whether a library for Linux ends before its table of sections, its last part: loading it crashes."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
+        return False
+    (start,), (size, count) = struct.unpack_from("<Q", head, 40), struct.unpack_from("<HH", head, 58)
+    return bool(path.stat().st_size < start + size * count)

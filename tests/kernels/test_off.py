@@ -121,3 +121,29 @@ def test_users_are_told_what_is_missing(missing: str, monkeypatch: pytest.Monkey
     assert vflc_kernels.identity() == "no kernels"
     monkeypatch.setenv("VFLC_KERNELS", "off")
     assert kernels.warning() is None
+
+
+def test_a_switch_that_is_mistyped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VFLC_KERNELS", "OFF")
+    told = kernels.warning()
+    assert told is not None and told.code == "VFL0775"
+    assert "VFLC_KERNELS is 'OFF', which is none of on, off, avx512, avx2, generic" in told.message
+    assert told.help is not None and "VFLC_KERNELS" in told.help
+    assert vflc_kernels.library() is None
+    monkeypatch.setenv("VFLC_KERNELS", "")
+    assert vflc_kernels.why_not() == vflc_kernels.missing()
+
+
+@pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
+def test_a_library_that_is_cut_off_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path(str(vflc_kernels.library())).read_bytes()
+    if whole[:4] != b"\x7fELF":
+        pytest.skip("libraries of another form")
+    cut = tmp_path / "_kernels.so"
+    monkeypatch.setattr(vflc_kernels, "_built", lambda: cut)
+    for size in (len(whole) - 1, len(whole) // 2, 1000, 64, 10, 0):
+        cut.write_bytes(whole[:size])
+        why = vflc_kernels.missing.__wrapped__()
+        assert "is cut off" in why or "cannot be loaded" in why
+    cut.write_bytes(whole)
+    assert not vflc_kernels.missing.__wrapped__()

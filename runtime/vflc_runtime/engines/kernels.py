@@ -24,12 +24,14 @@ LOG = logging.getLogger("vflc_runtime.kernels")
 
 
 def warning() -> Warned | None:
-    """What users are told where the extension is missing and they did not say so themselves."""
-    why = vflc_kernels.missing()
-    if not why or vflc_kernels.why_not() != why:
+    """What users are told where the extension is not used and they did not say so themselves."""
+    why, value = vflc_kernels.why_not(), vflc_kernels.switched()
+    if not why or value == "off":
         return None
-    message = f"training takes longer than it could, as kernels are missing: {why}"
-    return Warned("VFL0775", message, "install g++ or clang, and vflc anew; or set VFLC_KERNELS=off")
+    help = "install g++ or clang, and vflc anew; or set VFLC_KERNELS=off"
+    if value not in vflc_kernels.VALUES:
+        help = "leave VFLC_KERNELS out of the environment, or set it to one of these"
+    return Warned("VFL0775", f"training takes longer than it could, as kernels are missing: {why}", help)
 
 
 def state() -> str:
