@@ -29,8 +29,9 @@ def raw_values(graph: Graph) -> set[str]:
 
 
 def asked_for(graph: Graph, name: str, place: str | None) -> bool:
-    """Whether all that reads a value at a place says that it crosses as it is."""
-    return all(OPS[user.op].openly for user in graph.users()[name] if user.place == place)
+    """Whether it is read at a place, and all that reads it there says that it crosses as it is."""
+    readers = [user for user in graph.users()[name] if user.place == place]
+    return bool(readers) and all(OPS[user.op].openly for user in readers)
 
 
 def raw_code(node: Node) -> str:
