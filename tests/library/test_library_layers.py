@@ -262,6 +262,15 @@ def in_order(count: int, seed: int) -> dict[str, Any]:
     return _floats(given | {"bob.y": (first < second).reshape(-1, 1)})
 
 
+def after_the_last(count: int, seed: int) -> dict[str, Any]:
+    """The label says whether the item is of the kind, odd or even, of the last of a history that has both."""
+    random, given = np.random.default_rng(seed), rows(count, seed)
+    odd = random.permuted(np.tile([0, 0, 1, 1], (count, 1)), axis=1)
+    given["bob.past"] = (2 * random.integers(0, 10, (count, 4)) + odd).astype(np.int32)
+    y = given["bob.item"] % 2 == odd[:, 3]
+    return _floats(given | {"bob.y": y.reshape(-1, 1)})
+
+
 def somewhere(count: int, seed: int) -> dict[str, Any]:
     """The label says whether two bright points of a dark image lie side by side, wherever that is."""
     random, given = np.random.default_rng(seed), rows(count, seed)
@@ -298,3 +307,16 @@ def test_convolutions_learn_a_shape_wherever_it_is(tmp_path: Path) -> None:
     body += "logit = dense(flatten(max_pool2d(c, size = 5)), 1)"
     assert linear(somewhere, "alice.scan") < 0.75
     assert trained(body, tmp_path, somewhere, 250, 0.02) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("use", "make"),
+    [
+        ("SASRec(bob.past, bob.item, t, blocks = 1)", after_the_last),
+        ("DIEN(bob.past, bob.item, t, [alice.age], k = 4, units = [8])", in_order),
+    ],
+)
+def test_models_of_histories_learn_an_order(use: str, make: Any, tmp_path: Path) -> None:
+    body = f"use recsys.{{{use.partition('(')[0]}}}\nlogit = {use}"
+    assert linear(make, "bob.past", 20) < 0.6
+    assert trained(body, tmp_path, make, 250, 0.02) > 0.95
