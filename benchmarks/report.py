@@ -147,7 +147,7 @@ def into_readme(text: str, results: Results) -> str:
     lines.append("| ---: | --- | ---: | ---: | ---: | ---: |")
     for found in rows:
         lines.append(
-            f"| {found['batch']} | {found['name'].partition(' beside ')[2]} | {number(found['ours'])} | "
+            f"| {found['batch']:,} | {found['name'].partition(' beside ')[2]} | {number(found['ours'])} | "
             f"{number(found['peer'])} | {found['ratio']:.2f} | {found['least']:.2f} to {found['most']:.2f} |"
         )
     start, end = MARKS

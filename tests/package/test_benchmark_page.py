@@ -51,7 +51,7 @@ def test_worse_results_are_shown_as_better_ones_are(report: Any) -> None:
     assert "| deepfm beside Keras `fit` | 1,024 | 45,679 | 91,358 | rows/s | 0.50 | 0.41 to 0.62 |" in page
     assert "Missed: a goal." in page and max(map(len, page.splitlines())) <= 120
     readme = report.into_readme("before <!-- benchmarks -->old<!-- /benchmarks --> after", [result])
-    assert "0.50 | 0.41 to 0.62" in readme and "old" not in readme
+    assert "| 1,024 | Keras `fit` | " in readme and "0.50 | 0.41 to 0.62" in readme and "old" not in readme
     assert readme.startswith("before ") and readme.endswith(" after")
 
 
