@@ -44,12 +44,13 @@ CORE    = $(addprefix tests/,$(addprefix cli/test_cli_,commands.py main.py outpu
           package/test_wheel.py protect runtime syntax transport)# how a release of rich sets tables is no matter
 NEWEST  = $(OLDEST) keras ray tune mlflow# openmined-psi names one release of protobuf and so keeps all others back
 
-# What takes minutes: whole models trained beside something else, other frameworks, real faults.
-LONG    = $(addprefix tests/,$(addprefix audit/test_,constructions_attacked.py refute.py) extending \
-          $(addprefix importing/test_importing_,layers.py onnx_round_trip.py round_trip.py \
-          torch.py) keras_backend \
-          library/test_library_keras.py ops/test_layers_keras.py package/test_benchmark_deepfm.py package/test_benchmark_peers.py \
-          $(addprefix party/test_party_,faults.py killed.py) population/test_population_ray.py \
+# What takes minutes: whole models trained beside something else, other frameworks, real faults. What mostly waits
+# comes first, while others work.
+LONG    = $(addprefix tests/,population/test_population_ray.py $(addprefix party/test_party_,faults.py killed.py) \
+          $(addprefix audit/test_,constructions_attacked.py refute.py) extending \
+          $(addprefix importing/test_importing_,layers.py onnx_round_trip.py round_trip.py torch.py) keras_backend \
+          library/test_library_keras.py ops/test_layers_keras.py \
+          $(addprefix package/test_benchmark_,deepfm.py peers.py) \
           $(addprefix push_down/test_push_down_,crossing.py numbers.py random.py) \
           $(addprefix rows/test_rows_,dense.py penalised.py) sources/test_sources_parties.py specs/test_published.py \
           $(addprefix verify/test_verify_,dense.py idle.py missing.py random.py specs.py tasks.py))
