@@ -123,3 +123,15 @@ def test_graphs_without_regions_stay(compiler: KernelCompiler) -> None:
     compiler.usable = False
     whole = model()
     assert compiler.replaced(whole) is whole
+
+
+def test_a_graph_stays_where_no_kernel_can_be_made(
+    compiler: KernelCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str, text: str) -> dict[str, Any]:
+        compiler._check(6)
+        return {}
+
+    monkeypatch.setattr(compiler, "attributes", refuse)
+    whole = model()
+    assert compiler.replaced(whole) is whole and whole == model()

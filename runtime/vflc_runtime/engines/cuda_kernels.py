@@ -1,7 +1,7 @@
 """Regions of elementwise operators as one kernel of the GPU each, compiled for the shapes at hand.
 
 A GPU waits for memory: what several operators do one after another, a kernel does while it passes once.
-Where a library that is needed is missing, graphs run as they are.
+Where a library that is needed is missing, or makes no kernel of a region, graphs run as they are.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ class KernelCompiler:
             version.append(found.value)
         self._options = [f"--gpu-architecture=sm_{version[0]}{version[1]}", "--fmad=false"]
         self._compiler: Any = None
+        self._driver: Any = None
         for name in _COMPILERS:
             with suppress(OSError):
                 self._compiler = ctypes.CDLL(name)
                 break
         with suppress(OSError):
             self._driver = ctypes.CDLL("libcuda.so.1")
-        self.usable = self._compiler is not None and vflc_kernels.library() is not None
+        self.usable = None not in (self._compiler, self._driver, vflc_kernels.library())
 
     def attributes(self, name: str, text: str) -> Mapping[str, Any]:
         """Of a node that launches the kernel of that name in a source."""
@@ -110,7 +111,11 @@ class KernelCompiler:
         regions = [node for node in graph.node if node.domain == vflc_kernels.DOMAIN]
         if any(shapes.get(name) is None for node in regions for name in (*node.input, *node.output)):
             return model
-        self._launch(graph, shapes)
+        try:
+            self._launch(graph, shapes)
+        except RuntimeError as error:
+            LOG.debug("%s: operators run one by one", error)
+            return model
         _tell(graph, found)
         changed.opset_import.append(_domain())
         for text in texts:

@@ -133,7 +133,8 @@ class DeviceGraph:
         del model.graph.value_info[:]
         device, content = self._device, self._device.fitted(model)
         if device.captures:
-            gc.disable()  # another thread's collector may free what a capture must not see freed
+            collects = gc.isenabled()
+            gc.disable()  # a capture ends in an error if memory is freed meanwhile, which a collection may do
             try:
                 bound = _Bound(device, self._session(content, capture=True), self._inputs, given, made)
                 kept = [device.empty(each.shape, each.dtype) for each in self._state]
@@ -150,7 +151,8 @@ class DeviceGraph:
             except onnx_errors():  # an operator of it runs on the processor, or may not be captured
                 pass
             finally:
-                gc.enable()
+                if collects:
+                    gc.enable()
         bound = _Bound(device, self._session(content, capture=False), self._inputs, given, made)
         bound.run()
         return bound
