@@ -29,11 +29,11 @@ import numpy as np
 from peers import PEERS, TOLERANCE, Peer
 from peers.rows import COLUMNS
 from vflc_common.engines import on_device
-from vflc_common.rows import Rows
 from vflc_common.words import DEFAULT_ENGINE, DEVICES
 from vflc_runtime.data.batches import Order, gather
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.generate import generate
+from vflc_runtime.engines.ungathered import Rows
 from vflc_runtime.run.session import Session
 
 STEPS = 10

@@ -10,12 +10,12 @@ import numpy as np
 import onnxruntime
 import pytest
 from granting import granted
-from vflc_common.rows import Rows
 from vflc_runtime.engines import cuda as gpu
 from vflc_runtime.engines import device_feeds, onnx_device
 from vflc_runtime.engines.device import Processor
 from vflc_runtime.engines.device_graphs import DeviceGraph
 from vflc_runtime.engines.onnx_device import DeviceEngine
+from vflc_runtime.engines.ungathered import Rows
 from vflc_runtime.errors import Failure
 from vflc_runtime.finite import NotFinite
 from vflc_runtime.run.session import Session

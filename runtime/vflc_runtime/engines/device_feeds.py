@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from vflc_common.arrays import Array
-from vflc_common.rows import Rows
 
 from vflc_runtime.engines.device import Device, DeviceArray
 from vflc_runtime.engines.device_graphs import DeviceGraph
+from vflc_runtime.engines.ungathered import Rows
 
 _APART = 256
 """Bytes: where an array begins is a multiple of that."""

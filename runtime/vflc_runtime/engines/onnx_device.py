@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from vflc_common.arrays import Array
-from vflc_common.rows import Rows
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.engines.cuda import cuda
@@ -24,6 +23,7 @@ from vflc_runtime.engines.device_merge import merged, runs
 from vflc_runtime.engines.device_updates import STEP, make_updates, part_name
 from vflc_runtime.engines.outside import OutsideRuns
 from vflc_runtime.engines.randoms import uniform
+from vflc_runtime.engines.ungathered import Rows
 
 _DTYPES = {"int": "int32"}
 

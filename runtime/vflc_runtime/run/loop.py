@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Indices
 from vflc_common.metrics import smaller_is_better
-from vflc_common.rows import Rows
 
 from vflc_runtime import events
 from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, ahead, drawn, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.engines import kernels
+from vflc_runtime.engines.ungathered import Rows
 from vflc_runtime.events import Scores
 from vflc_runtime.finite import NotFinite, check_kept
 from vflc_runtime.interrupts import Interrupts

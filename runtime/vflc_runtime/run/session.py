@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Array
-from vflc_common.rows import Rows
 from vflc_common.words import DEFAULT_ENGINE, EVERY_PROGRAM, FIT, PROGRAMS
 
 from vflc_runtime.bundle.folder import Bundle, opened
@@ -18,6 +17,7 @@ from vflc_runtime.bundle.slices import joined
 from vflc_runtime.data.batches import trimmed
 from vflc_runtime.data.spread import Batch
 from vflc_runtime.engines.engine import Engine
+from vflc_runtime.engines.ungathered import Rows
 from vflc_runtime.engines.watched import engine_maker
 from vflc_runtime.metrics import Meter
 from vflc_runtime.protect.account import Facts
