@@ -6,11 +6,11 @@ import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from vflc_common.plugins import MEND, at_fault
-from vflc_common.words import DEFAULT_BACKEND
+from vflc_common.words import DEFAULT_BACKEND, PRECISIONS
 
 from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused, SourceText
 from vflc.diagnostics.suggest import did_you_mean
@@ -136,6 +136,28 @@ def repaired(examined: Examined) -> str:
     else:
         return text
     return with_grants(source, spec, missing_grants(model, reaching))
+
+
+@undisturbed()
+def crossing(examined: Examined) -> dict[str, Any] | None:
+    """What a bundle's manifest says of a spec, without graphs: what crosses, and who may learn what.
+
+    Returns:
+        As `manifest.json`, but for what tells of its files; None where mistakes hide what would cross.
+    """
+    from vflc.emit.manifest.manifest import manifest, parties
+    from vflc.emit.population.manifest import population_manifest
+    from vflc.passes.schedule import Scheduling
+
+    model, text = examined.model, examined.source.text
+    if isinstance(model, Vectorised):
+        data = population_manifest(model, text, PRECISIONS[0], {}, parties(model))
+    elif isinstance(model, Partitioned):
+        scheduled = Scheduling()(model, DiagnosticCollector())
+        data = manifest(scheduled, text, PRECISIONS[0], {})
+    else:
+        return None
+    return {key: value for key, value in data.items() if key not in ("contents", "digest")}
 
 
 @undisturbed()

@@ -1,11 +1,14 @@
 """`vflc check` starts at once: heavy packages are imported where they are used, not before."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from vflc.driver import compile_spec, crossing, examine_file
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").rglob("*.vfl"))
 WRONG = sorted((Path(__file__).parents[1] / "syntax" / "bad").rglob("*.vfl"))
@@ -51,3 +54,28 @@ def test_check_imports_no_engine_and_no_runtime(code: str, specs: Sequence[Path]
 def test_check_does_little() -> None:
     """In calls of functions, 179,000 now: seconds, as `benchmarks/start.py` has them, tell of the machine."""
     assert int(printed(COUNTED, SPECS[0])[-1]) < 200_000
+
+
+SAID = """
+import json, sys
+from pathlib import Path
+from vflc.driver import crossing, examine_file
+said = {spec: crossing(examine_file(Path(spec))) for spec in sys.argv[1:]}
+print(json.dumps([said, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def test_what_crosses_is_said_without_an_engine() -> None:
+    """As the manifest of the bundle says it, for editors and pages: only what tells of files is left out."""
+    done = subprocess.run([sys.executable, "-c", SAID, *SPECS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said, imported = json.loads(done.stdout)
+    assert set(imported) & (HEAVY - {"networkx"}) == set()
+    for spec in SPECS:
+        whole = compile_spec(spec).manifest
+        assert said[str(spec)] == {name: whole[name] for name in whole if name not in ("contents", "digest")}
+
+
+@pytest.mark.parametrize("spec", WRONG, ids=lambda spec: spec.stem)
+def test_what_crosses_is_not_said_of_no_model(spec: Path) -> None:
+    assert crossing(examine_file(spec)) is None

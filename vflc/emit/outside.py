@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from vflc_common.onnx_usable import usable
 from vflc_common.onnx_wire import printable
 from vflc_common.words import FIRST_FILE
@@ -22,6 +21,7 @@ TRIED = (2, 3)
 
 def given_values(arrays: Mapping[str, Any], precision: str) -> dict[str, bytes]:
     """The file of the first values that files give for weights, by the weights' names; none without any."""
+    import numpy as np
     from safetensors.numpy import save
 
     if not arrays:
@@ -43,6 +43,7 @@ def check_runs(model: OutsideModel) -> None:
 
 def _wrong(content: bytes) -> str | None:
     """Why a file cannot be run as it says; None where it can."""
+    import numpy as np
     import onnxruntime
 
     _, signature = usable(content)
