@@ -10,13 +10,13 @@ from vflc_common.bound import Bound
 from vflc.emit.manifest.text import plain
 from vflc.ir.learn import Evidence, Learned
 from vflc.ir.release import Grant
-from vflc.ir.stages import Scheduled, Vectorised
+from vflc.ir.stages import Partitioned, Vectorised
 
 SHOWN = 3
 """Edges that a row names; the rest are counted."""
 
 
-def learned(model: Scheduled | Vectorised) -> dict[str, Any]:
+def learned(model: Partitioned | Vectorised) -> dict[str, Any]:
     """`learned`, a row for each receiver and column of others, `evidence` and `grants`.
 
     `spends` too, where there is something that parties must add up over runs.

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from vflc_common.canonical import signed
 from vflc_common.keys import key_columns, key_json
 from vflc_common.text import quote
-from vflc_common.words import BYTES, FORMAT
+from vflc_common.words import FORMAT
 
 from vflc import __version__
 from vflc.emit.manifest.control import control, decides, described
 from vflc.emit.manifest.disclosed import given_away
+from vflc.emit.manifest.edges import edge_json
 from vflc.emit.manifest.fitted import described_tables, fitted
 from vflc.emit.manifest.learned import learned, who_may_learn
-from vflc.emit.manifest.packing import packed, ranges
-from vflc.emit.manifest.protected import protected, protection, protections
-from vflc.emit.manifest.sizes import sized_by, sizes_told
+from vflc.emit.manifest.packing import ranges
+from vflc.emit.manifest.protected import protected, protections
+from vflc.emit.manifest.sizes import sizes_told
 from vflc.emit.manifest.text import plain
 from vflc.emit.outside import described as described_models
 from vflc.emit.outside import listed
-from vflc.ir.graph import SecretSource
-from vflc.ir.model import ColumnInfo, Edge, PartyInfo
+from vflc.ir.model import ColumnInfo, PartyInfo
 from vflc.ir.stages import Lowered, Scheduled
 
 
@@ -36,7 +35,7 @@ def manifest(
     `contents` holds for each place the SHA-256 of every file that its runtime executes or reads, so
     that equal digests mean equal programs.
     """
-    edges = [_edge(model, edge, precision) for edge in model.edges]
+    edges = [edge_json(model, edge, precision) for edge in model.edges]
     beside = ranges(edges, precision)
     data: dict[str, Any] = {
         "format": FORMAT,
@@ -125,46 +124,6 @@ def _vocabularies(party: PartyInfo) -> list[dict[str, Any]]:
 def _with(first: Any, second: Any) -> tuple[Any, ...]:
     """Both, or the first alone where there is no second."""
     return (first,) if second is None else (first, second)
-
-
-def _edge(model: Scheduled, edge: Edge, precision: str) -> dict[str, Any]:
-    graph = model.graph_of(edge.programs[0])
-    node = graph[edge.node]
-    size = BYTES[dtype_name(node.type.dtype, precision)] * (node.type.row_size or 0)
-    about = [finding for finding in model.disclosed.findings if edge.id in finding.edges]
-    return {
-        "id": edge.id,
-        "value": edge.node,
-        "from": edge.source,
-        "to": edge.target,
-        "phase": edge.phase,
-        "shape": [axis.name if axis.size is None else axis.size for axis in node.type.axes],
-        "axes": [axis.name for axis in node.type.axes],
-        "dtype": dtype_name(node.type.dtype, precision),
-        **({"ids": node.attrs["rows"]} if node.attrs.get("kind") == "id" else {}),
-        "bytes_per_row": size if node.type.batched else 0,
-        "bytes_per_step": 0 if node.type.batched else size,
-        "depends_on": _names(node.sources),
-        "sized_by": sized_by(graph, node),
-        "gradient_of": edge.gradient_of,
-        "programs": list(edge.programs),
-        "protections": [protection(guard) for guard in model.guards_of(edge.node)],
-        "findings": [f.code for f in about if f.accepted is None],
-        "accepted": [{"code": f.code, "because": f.accepted} for f in about if f.accepted is not None],
-        "discloses": model.disclosed.disclosures.get(edge.id, {}),
-        **packed(model, edge, node, precision),
-    }
-
-
-@lru_cache(64)
-def _names(sources: frozenset[SecretSource]) -> list[str]:
-    """In order. In a model of many columns thousands of edges depend on the same ones."""
-    return sorted(map(str, sources))
-
-
-def dtype_name(dtype: str, precision: str) -> str:
-    """The element type as it travels."""
-    return {"float": precision, "int": "int32", "bool": "bool"}[dtype]
 
 
 # --- for a person to read and sign -----------------------------------------------------------

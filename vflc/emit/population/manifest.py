@@ -10,8 +10,9 @@ from vflc_common.words import BYTES, FORMAT, PROGRAMS
 
 from vflc import __version__
 from vflc.emit.manifest.diagram import ROWS_TOUCHED
+from vflc.emit.manifest.edges import dtype_name
 from vflc.emit.manifest.learned import learned
-from vflc.emit.manifest.manifest import dtype_name, plugins
+from vflc.emit.manifest.manifest import plugins
 from vflc.emit.plan import shape_of
 from vflc.emit.population.plan import (
     delta_of,
