@@ -10,6 +10,8 @@
 # make moto   an S3 server in build/moto, for the tests that read from one
 # make peers  PyTorch, JAX, TensorFlow and vflc in build/peers, for benchmarks beside them
 # make benchmarks   docs/benchmarks.md and README's table anew, in some ten minutes on a machine with nothing else to do
+# make playground   the page that checks specs in a browser, in build/playground: any web server can serve it
+# make test-playground   that page in Debian's Chromium, or the one that CHROMIUM names; it needs npm
 # make mutants FOLDER=protect SAMPLE=60   what the tests of a folder do not notice
 
 VENV   ?= .venv
@@ -60,7 +62,8 @@ CORES   = -n auto --dist worksteal
 
 unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
 
-.PHONY: torch peers benchmarks moto test test-long test-oldest test-newest demo lint editor lock mutants clean always
+.PHONY: torch peers benchmarks moto test test-long test-oldest test-newest demo lint editor lock mutants \
+        playground test-playground clean always
 .DELETE_ON_ERROR:
 
 test: $(dev) $(lsp) # mypy, which takes half a minute on one core, runs beside the tests; what it says comes at the end
@@ -168,11 +171,17 @@ lock:
 	echo 'pygls>=2' | $(subst pyproject.toml,-,$(LOCK)) --output-file requirements/lsp.txt # its attrs is newer than dp allows
 	$(LOCK) --resolution lowest-direct $(addprefix --extra ,$(OLDEST)) --output-file requirements/oldest.txt
 
+playground: $(dev)
+	$(python) site/playground/build.py $(BUILD)/playground
+
+test-playground: playground
+	cd site/playground && PLAYGROUND=$(CURDIR)/$(BUILD)/playground npm test
+
 mutants: $(dev)
 	nice $(python) tests/mutants.py $(FOLDER) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
 	    $(if $(JOBS),--jobs $(JOBS)) $(if $(AGAIN),--again) $(if $(TESTS),--tests $(TESTS)) $(if $(MOST),--most $(MOST))
 
 clean:
 	rm -rf $(VENV) $(BUILD) dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf editors/vscode/node_modules editors/vscode/syntaxes editors/vscode/*.vsix
+	rm -rf site/playground/node_modules editors/vscode/node_modules editors/vscode/syntaxes editors/vscode/*.vsix
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,6 +17,7 @@ from vflc.emit.manifest.learned import at_most, receiver
 from vflc.lsp import coloured, completion, describe, findings, hints, mending
 from vflc.lsp.analysis import Document
 from vflc.lsp.positions import TextChange
+from vflc.picture.draw import draw
 
 
 class Offsets:
@@ -38,11 +39,11 @@ class Page:
     """The text that the page shows, and what is known of it."""
 
     def __init__(self) -> None:
-        self.read("")
+        self.document, self.offsets = Document(""), Offsets("")
 
     def read(self, text: str) -> None:
-        self.document = Document(text, None, getattr(self, "document", None))
-        self.offsets = Offsets(text)
+        if text != self.document.text:
+            self.document, self.offsets = self.document.again(text), Offsets(text)
 
     def check(self, text: str) -> dict[str, Any]:
         """Everything that is shown of a text but its picture, and how many seconds that took."""
@@ -67,6 +68,15 @@ class Page:
             "learned": None if said is None else _learned(said),
             "seconds": perf_counter() - begun,
         }  # fmt: skip
+
+    def picture(self, text: str, folded: list[str] | None) -> dict[str, Any] | None:
+        """The graph, with these blocks folded; None where mistakes hide it."""
+        self.read(text)
+        model = self.document.examined.model
+        if model is None:
+            return None
+        made = draw(model, None if folded is None else {*folded}, styled=False)
+        return {"svg": made.svg, "folded": made.folded}
 
     def fixes(self, text: str) -> list[dict[str, Any]]:
         """Quick fixes of all findings, each at the finding that it mends."""
@@ -131,7 +141,7 @@ def _learned(said: dict[str, Any]) -> dict[str, Any]:
 _page = Page()
 _ASKED: dict[str, Callable[..., Any]] = {
     name: getattr(_page, name)
-    for name in ("check", "fixes", "format", "hover", "complete", "explain")
+    for name in ("check", "picture", "fixes", "format", "hover", "complete", "explain")
 }
 
 

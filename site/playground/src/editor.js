@@ -101,17 +101,22 @@ export function editor(parent, text, changed) {
       ],
     }),
   });
+  function go(at) {
+    view.dispatch({ selection: { anchor: at }, effects: EditorView.scrollIntoView(at, { y: "center" }) });
+    view.focus();
+  }
+
   return {
-    view,
     text: () => view.state.doc.toString(),
     colour: (language) => view.dispatch({ effects: colours.reconfigure(language) }),
     replace: (written) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: written } }),
     change: (changes) => view.dispatch({ changes }),
     show: (answer) => view.dispatch({ effects: said.of(answer) }),
     underline: (found, fixes, mend) => view.dispatch(setDiagnostics(view.state, squiggles(found, fixes, mend))),
-    go(at) {
-      view.dispatch({ selection: { anchor: at }, effects: EditorView.scrollIntoView(at, { y: "center" }) });
-      view.focus();
+    go,
+    goTo(line, column) {
+      const found = view.state.doc.line(Math.min(line, view.state.doc.lines));
+      go(found.from + [...found.text].slice(0, column - 1).join("").length);
     },
   };
 }

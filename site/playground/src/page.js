@@ -5,6 +5,7 @@ import { vfl } from "./colours.js";
 import { editor } from "./editor.js";
 import { fragment, spec } from "./link.js";
 import { markdown } from "./markdown.js";
+import { picture } from "./picture.js";
 import { crossing, findings, learned } from "./tables.js";
 
 const PAUSE = 100; // ms without a keystroke after which a text is checked
@@ -22,6 +23,7 @@ const writing = editor(part("editor"), await first(), (text) => {
 });
 part("examples").value = examples.find((each) => each.text === writing.text())?.name ?? "";
 vfl().then(writing.colour);
+const graph = picture(part("graph"), { go: writing.goTo, say: status });
 ready.then(check, (error) => status(`The compiler did not start: ${error.message}`));
 
 async function first() {
@@ -47,6 +49,7 @@ async function check() {
       if (writing.text() !== text) continue;
       show(answer, []);
       status(summary(answer.findings, performance.now() - begun));
+      await draw();
       if (answer.findings.length) {
         const fixes = await ask("fixes", text);
         if (writing.text() === text) show(answer, fixes);
@@ -58,6 +61,11 @@ async function check() {
   } finally {
     checking = false;
   }
+}
+
+/** The picture of what is written, where it is seen. */
+async function draw() {
+  if (!part("graph").hidden && checked !== null) await graph.show(checked);
 }
 
 function show(answer, fixes) {
@@ -99,7 +107,9 @@ async function explain(code) {
 
 part("examples").addEventListener("change", ({ target }) => {
   const chosen = examples.find((each) => each.name === target.value);
-  if (chosen) writing.replace(chosen.text);
+  if (!chosen) return;
+  graph.forget();
+  writing.replace(chosen.text);
 });
 part("format").addEventListener("click", async () => {
   await ready;
@@ -124,6 +134,7 @@ function choose(tab) {
     each.tabIndex = each === tab ? 0 : -1;
     part(each.getAttribute("aria-controls")).hidden = each !== tab;
   }
+  draw();
 }
 for (const [index, tab] of tabs.entries()) {
   tab.addEventListener("click", () => choose(tab));

