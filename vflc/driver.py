@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
+from vflc.passes.lower.modules import NO_FILES
 from vflc.passes.pipeline import UNWATCHED, Watch, analysis, outline, pipeline, population_pipeline
 from vflc.passes.split import split
 from vflc.syntax import tree
@@ -63,6 +64,7 @@ class Examined(Struct, frozen=True):
         folder: where files that it uses are looked for.
         spec: None where the text is no spec.
         model: as far as passes came without a mistake; None where lowering found one.
+        files: texts that stood for files.
     """
 
     source: SourceText
@@ -70,6 +72,7 @@ class Examined(Struct, frozen=True):
     diagnostics: list[Diagnostic]
     spec: tree.Spec | None = None
     model: Lowered | None = None
+    files: Mapping[Path, str] = NO_FILES
 
     @property
     def refused(self) -> bool:
@@ -95,12 +98,24 @@ def examine_file(path: Path, overrides: Mapping[str, str] | None = None) -> Exam
 
 
 @undisturbed()
-def examine(source: SourceText, folder: Path | None = None) -> Examined:
-    """Checks a text and keeps what was made of it; a mistake is never raised."""
-    collector, spec, models = DiagnosticCollector(), None, list[Lowered]()
+def examine(
+    source: SourceText,
+    folder: Path | None = None,
+    files: Mapping[Path, str] = NO_FILES,
+    going: Callable[[], None] = lambda: None,
+) -> Examined:
+    """Checks a text and keeps what was made of it; a mistake is never raised.
+
+    Args:
+        source: the text.
+        folder: where files that it uses are looked for.
+        files: texts that stand for what lies there, by absolute path: what an editor has not saved.
+        going: called now and then; what it raises ends the check.
+    """
+    collector, spec, models = DiagnosticCollector(going=going), None, list[Lowered]()
     try:
         spec = parse(source, collector)
-        models.append(_lowered(spec, source, folder, collector))
+        models.append(_lowered(spec, source, folder, collector, files))
         watch = Watch(lambda _, model: models.append(model))
         with naming_plugins(models[0], collector):
             if models[0].population:
@@ -108,8 +123,8 @@ def examine(source: SourceText, folder: Path | None = None) -> Examined:
             else:
                 models.append(split(models[0], collector, analysis, watch))
     except Refused as refused:
-        return Examined(source, folder, refused.diagnostics, spec, models[-1] if models else None)
-    return Examined(source, folder, collector.diagnostics, spec, models[-1])
+        return Examined(source, folder, refused.diagnostics, spec, models[-1] if models else None, files)
+    return Examined(source, folder, collector.diagnostics, spec, models[-1], files)
 
 
 @undisturbed()
@@ -127,7 +142,7 @@ def repaired(examined: Examined) -> str:
         return source.text
     text = without_waivers(source, spec)
     if text != source.text:
-        return repaired(examine(SourceText(source.name, text), examined.folder))
+        return repaired(examine(SourceText(source.name, text), examined.folder, examined.files))
     model = examined.model
     if isinstance(model, Vectorised):
         reaching = received_of_users(model)
@@ -313,9 +328,13 @@ def _read(source: SourceText, folder: Path | None, collector: DiagnosticCollecto
 
 
 def _lowered(
-    spec: tree.Spec, source: SourceText, folder: Path | None, collector: DiagnosticCollector
+    spec: tree.Spec,
+    source: SourceText,
+    folder: Path | None,
+    collector: DiagnosticCollector,
+    files: Mapping[Path, str] = NO_FILES,
 ) -> Lowered:
-    model = lower(spec, _name(source), folder, collector)
+    model = lower(spec, _name(source), folder, collector, files)
     collector.refuse_errors()
     assert model is not None, "lowering gives a model or a diagnostic"
     return model

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from vflc.cli.crossings import crossing as printed
 from vflc.driver import compile_spec
-from vflc.lsp import coloured, completion, definition, describe, findings, hints, mending, outline
+from vflc.lsp import coloured, completion, definition, describe, findings, hints, mending, outline, renaming
 from vflc.lsp.analysis import Document
 from vflc.lsp.positions import Positions, TextChange, applied, difference
+from vflc.lsp.texts import NotAnswered, OpenText
+from vflc.lsp.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "specs" / "deepfm" / "deepfm.vfl"
@@ -84,27 +86,23 @@ def test_hover(spec: Document, name: str, told: str) -> None:
     assert (found is None) if not told else (found is not None and told in found[2])
 
 
-def test_lenses_count_what_the_command_line_prints(tmp_path: Path) -> None:
-    for path in (PATH, ROOT / "specs" / "deepfm_protected" / "deepfm_protected.vfl"):
-        manifest = compile_spec(path).manifest
-        sums = {
-            (edge["from"], edge["to"]): sum(
-                each["bytes_per_row"]
-                for each in manifest["edges"]
-                if (each["from"], each["to"]) == (edge["from"], edge["to"])
-            )
-            for edge in manifest["edges"]
-        }
-        facts = Document(path.read_text("utf-8"), path).facts
-        assert {(sent.source, sent.target): sent.row for sent in facts.sent} == sums
-        assert all(f"{row:,} bytes a row" in printed(manifest, 100) for row in sums.values())
+def test_lenses_say_what_the_command_line_prints() -> None:
+    """Of one place: sums of bytes and what they are counted by, also of the keys of a batch."""
+    names = ("deepfm/deepfm", "deepfm_protected/deepfm_protected", "one_to_many/one_to_many")
+    paths = [ROOT / "specs" / f"{name}.vfl" for name in names]
+    for path in paths:
+        printed_page = " ".join(printed(compile_spec(path).manifest, 100).split())
+        told = [lens[2] for lens in hints.lenses(Document(path.read_text("utf-8"), path))]
+        sizes = [part.split(", ")[1] for lens in told for part in lens.split("; ") if " cross" in part]
+        assert sizes and all(size in printed_page for size in sizes), path
+    assert any("a key of a batch" in size for size in sizes)
 
 
 def test_lenses_say_who_learns_what(spec: Document) -> None:
     assert hints.lenses(spec)[0][2] == (
         "4 values cross to bob, 200 bytes a row; alice may learn: "
         "the code of bob.MovieID (11.95 bits a row), "
-        "the code of bob.Genres, the code of bob.Rating (1 bit a row)"
+        "the code of bob.Genres, the code of bob.Rating (1 bit a row), which rows are common"
     )
 
 
@@ -158,7 +156,10 @@ def test_definition_in_the_library_and_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("old", ["alice", "Gender", "Bottom", "fields", "e", "logit", "liked"])
 def test_a_renamed_spec_means_the_same(spec: Document, old: str) -> None:
     found = next(each for each in spec.names if each.name == old and each.declares)
-    text = applied(SPEC, definition.renamed(spec, found.start, "other_name"))
+    ((_, edits),) = renaming.renamed(
+        Workspace(), OpenText("file:///deepfm.vfl", spec), found.start, "other_name"
+    )
+    text = applied(SPEC, edits)
     assert Document(text).examined.diagnostics == []
     assert text.count("other_name") == len(definition.references(spec, found.start))
 
@@ -170,8 +171,8 @@ def test_what_cannot_be_renamed_says_so(spec: Document) -> None:
         ("logit = fm", "fm", "something else"),
         ("k, units) {", "units", "something else"),
     ]:
-        with pytest.raises(definition.NotRenamed, match=why):
-            definition.renamed(spec, at(SPEC, words), name)
+        with pytest.raises(NotAnswered, match=why):
+            renaming.renamed(Workspace(), OpenText("file:///deepfm.vfl", spec), at(SPEC, words), name)
 
 
 # --- writing --------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from vflc.lsp.answers import ANSWERS
+
 ROOT = Path(__file__).parents[2]
 APART = ROOT / "build" / "lsp"
 SPEC = (ROOT / "specs" / "deepfm" / "deepfm.vfl").read_text("utf-8")
@@ -21,6 +23,13 @@ SPEC = (ROOT / "specs" / "deepfm" / "deepfm.vfl").read_text("utf-8")
 pytestmark = pytest.mark.skipif(
     not (APART / "pygls").is_dir() and find_spec("pygls") is None, reason="pygls is not installed"
 )
+
+
+NOTHING = {
+    "textDocument/formatting", "textDocument/rangeFormatting", "textDocument/signatureHelp",
+    "textDocument/codeAction", "textDocument/completion", "callHierarchy/outgoingCalls",
+}  # fmt: skip
+"""What has nothing to say at a block's name in a spec without mistakes."""
 
 
 class Editor:
@@ -179,6 +188,93 @@ def test_broken_text_still_has_names(editor: Editor, tmp_path: Path) -> None:
     at = {"textDocument": {"uri": uri}, "position": place(text, "Bottom(bob", 1)}
     assert "Bottom(fields, k, units)" in editor.ask("textDocument/hover", **at)["contents"]["value"]
     assert editor.ask("textDocument/definition", **at)["range"]["start"] == place(text, "Bottom(fields")
+
+
+def edited(text: str, words: str, new: str) -> dict[str, Any]:
+    start = place(text, words)
+    return {
+        "range": {"start": start, "end": {**start, "character": start["character"] + len(words)}},
+        "text": new,
+    }
+
+
+def test_each_method_answers_over_the_wire(editor: Editor, tmp_path: Path) -> None:
+    """Also while the text is broken: what a feature says is tested without a server."""
+    uri = (tmp_path / "all.vfl").as_uri()
+    document = {"uri": uri}
+    editor.tell(
+        "textDocument/didOpen", textDocument={"uri": uri, "languageId": "vfl", "version": 1, "text": SPEC}
+    )
+    editor.published(set())
+    at = place(SPEC, "Bottom(alice")
+    whole = {"start": {"line": 0, "character": 0}, "end": {"line": 999, "character": 0}}
+    params = {
+        "textDocument": document, "position": at, "positions": [at], "range": whole, "query": "Bot",
+        "context": {"diagnostics": [], "includeDeclaration": True}, "code": "VFL0101", "newName": "Top",
+        "options": {"tabSize": 2, "insertSpaces": True}, "folded": None,
+    }  # fmt: skip
+    for text in (SPEC, SPEC.replace("v     = a.v + b.v", "v     = a.v + ")):
+        if text != SPEC:
+            change = edited(SPEC, "a.v + b.v", "a.v + ")
+            editor.tell(
+                "textDocument/didChange",
+                textDocument={"uri": uri, "version": 2},
+                contentChanges=[change],
+            )
+        (item,) = editor.ask("textDocument/prepareCallHierarchy", textDocument=document, position=at)
+        for method in ANSWERS:
+            answer = editor.answer(method, **params, item=item)
+            assert "error" not in answer or answer["error"]["code"] == -32602, (method, answer)
+            assert answer.get("result") or text != SPEC or method in NOTHING, method
+    assert [each["code"] for each in editor.published({"VFL0001"})] == ["VFL0001"]
+    editor.tell("textDocument/didClose", textDocument=document)
+
+
+def test_a_text_that_uses_another_is_checked_again(editor: Editor, tmp_path: Path) -> None:
+    using = SPEC.replace("block Bottom", "block Own").replace(
+        "party alice", 'use "mine.vfl".{Bottom}\nparty alice'
+    )
+    block = SPEC[SPEC.index("block Bottom") : SPEC.index("}\n\n", SPEC.index("block Bottom")) + 2]
+    mine, main = (tmp_path / "mine.vfl").as_uri(), (tmp_path / "main.vfl").as_uri()
+    for uri, text in ((mine, block), (main, using)):
+        editor.tell(
+            "textDocument/didOpen",
+            textDocument={"uri": uri, "languageId": "vfl", "version": 1, "text": text},
+        )
+    while True:
+        note = editor.notes.pop(0) if editor.notes else editor.read()
+        if note.get("method") == "textDocument/publishDiagnostics" and note["params"]["uri"] == main:
+            break
+    assert note["params"]["diagnostics"] == []
+    change = edited(block, "block Bottom", "block Button")
+    editor.tell("textDocument/didChange", textDocument={"uri": mine, "version": 2}, contentChanges=[change])
+    (found,) = editor.published({"VFL0108"})
+    assert "did you mean `Button`?" in found["message"]
+    assert found["codeDescription"]["href"].endswith("/VFL0108.md")
+
+
+def test_a_slow_check_gives_way_to_the_next_keystroke(editor: Editor, tmp_path: Path) -> None:
+    """A request for the text before is told so, and the answer for the one after comes."""
+    uri = (tmp_path / "large.vfl").as_uri()
+    columns = "".join(f"  feature c{i}: int -> index(100)\n" for i in range(2000))
+    large = SPEC.replace("  feature UserID:", f"{columns}  feature UserID:")
+    document = {"uri": uri}
+    editor.tell(
+        "textDocument/didOpen",
+        textDocument={"uri": uri, "languageId": "vfl", "version": 1, "text": f"# {large}"},
+    )
+    editor.last += 1
+    waiting = editor.last
+    editor.send(id=waiting, method="textDocument/codeLens", params={"textDocument": document})
+    editor.tell(
+        "textDocument/didChange",
+        textDocument={"uri": uri, "version": 2},
+        contentChanges=[{"text": SPEC.replace("sigmoid", "sigmoit")}],
+    )
+    (found,) = editor.published({"VFL0106"})
+    assert found["range"]["start"] == place(SPEC, "sigmoid")
+    answers = [note for note in editor.notes if note.get("id") == waiting] or [editor.read()]
+    assert answers[0]["error"]["code"] == -32801
 
 
 def test_the_command_says_what_is_missing(tmp_path: Path) -> None:

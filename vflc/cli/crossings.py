@@ -15,6 +15,7 @@ from vflc_common.words import PROGRAMS
 from vflc.cli.columns import aligned, broken
 from vflc.emit.manifest.diagram import shape
 from vflc.emit.manifest.disclosed import kinds, waivers
+from vflc.emit.manifest.totals import each, total, unit
 
 ALIKE = 4
 """So many edges in a row of one shape, with the same known of them, are told as one."""
@@ -31,17 +32,17 @@ def crossing(manifest: Mapping[str, Any], width: int) -> str:
         manifest: of a bundle.
         width: of a line. Only a name that is longer by itself makes a longer one.
     """
-    unit = "client update" if "population" in manifest else "step"
+    step = unit(manifest)
     known = kinds(manifest)
     blocks: dict[tuple[str, str, str], list[EdgeJson]] = {}
     for edge in manifest["edges"]:
         blocks.setdefault((edge["from"], edge["to"], _phase(edge)), []).append(edge)
     lines = ["What crosses"] if blocks else ["Nothing crosses"]
     for (source, target, phase), edges in blocks.items():
-        row = "key of a batch" if {source, target} & {*manifest.get("once", ())} else "row"
-        lines += ["", *broken(f"{source} → {target}, {phase}: {_total(edges, unit, row)}", width)]
+        size = total(edges, step, each(manifest, source, target))
+        lines += ["", *broken(f"{source} → {target}, {phase}: {size}", width)]
         for depended, groups in groupby(_alike(edges, known), key=_columns):
-            rows = [_row(group, unit, known) for group in groups]
+            rows = [_row(group, step, known) for group in groups]
             lines += [*aligned(rows, width, {2}), *broken(f"depends on {depends(depended)}", width, "    ")]
     return "\n".join(lines)
 
@@ -77,13 +78,6 @@ def _phase(edge: EdgeJson) -> str:
     return f"{edge['phase']}{only}"
 
 
-def _total(edges: Sequence[EdgeJson], unit: str, each: str) -> str:
-    row, step = (sum(edge[key] or 0 for edge in edges) for key in ("bytes_per_row", "bytes_per_step"))
-    parts = [f"{row:,} bytes a {each}"] * bool(row) + [f"{step:,} bytes a {unit}"] * bool(step)
-    open_ended = any(edge.get("sized_by") for edge in edges) or not parts
-    return " and ".join([*parts, *["size depends on the data"] * open_ended])
-
-
 def _alike(edges: Sequence[EdgeJson], known: Known) -> Iterator[list[EdgeJson]]:
     """Neighbours of one shape and finding together, where they are many; others one by one."""
     for _, group in groupby(
@@ -101,15 +95,15 @@ def _columns(edges: Sequence[EdgeJson]) -> list[str]:
     return list(dict.fromkeys(column for edge in edges for column in edge["depends_on"]))
 
 
-def _row(edges: Sequence[EdgeJson], unit: str, known: Known) -> tuple[str, str, str, str]:
+def _row(edges: Sequence[EdgeJson], step: str, known: Known) -> tuple[str, str, str, str]:
     """Name, shape, bytes and what is known of one edge, or of several that are alike."""
     first = edges[0]
     name = first["id"]
     if len(edges) > 1:
         name = f"{name} … {edges[-1]['id']}, {len(edges):,} edges"
-    once = f" a {unit}" if not first["bytes_per_row"] else ""
-    each = " each" if len(edges) > 1 else ""
-    size = f"{first['bytes_per_row'] or first['bytes_per_step']:,} B{once}{each}"
+    once = f" a {step}" if not first["bytes_per_row"] else ""
+    apiece = " each" if len(edges) > 1 else ""
+    size = f"{first['bytes_per_row'] or first['bytes_per_step']:,} B{once}{apiece}"
     if first.get("sized_by"):
         size = "size depends on the data"
     return name, shape(first), size, ", ".join(known.get(first["id"], ()))

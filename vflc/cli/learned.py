@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import TextWrapper
 
-from vflc_common.bound import LEAST_FIRST, Bound
+from vflc_common.bound import Bound
 
-from vflc.emit.manifest.learned import held_anyway
+from vflc.emit.manifest.learned import by_receiver, held_anyway
 from vflc.ir.learn import Evidence, Learned
 
 WIDE = 100
@@ -24,13 +24,10 @@ def paragraphs(rows: Iterable[Learned], evidence: Sequence[Evidence] = ()) -> st
 
 
 def _lines(rows: Iterable[Learned], evidence: Sequence[Evidence], width: int) -> Iterator[str]:
-    groups: dict[tuple[str, str], list[Learned]] = {}
-    for row in rows:
-        groups.setdefault((row.receiver, row.party), []).append(row)
     yield "Who may learn what, at most"
-    for (receiver, party), members in groups.items():
+    for (receiver, party), members in by_receiver(rows).items():
         by_bound: dict[str, list[Learned]] = {}
-        for row in sorted(members, key=lambda row: -LEAST_FIRST.index(row.bound.kind)):
+        for row in members:
             by_bound.setdefault(_words(row.bound), []).append(row)
         yield f" {'other users' if receiver == party else receiver} of {party}'s columns"
         for words, same in by_bound.items():

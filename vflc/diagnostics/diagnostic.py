@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from msgspec import Struct, field
@@ -55,6 +55,8 @@ class DiagnosticCollector(Struct):
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
     full: bool = False
+    going: Callable[[], None] = lambda: None
+    """Called now and then: what it raises ends a check that nobody waits for any more."""
     left_out: set[str] = field(default_factory=set)
     """Words of what could not be read, which has been reported: what they declare is not missing."""
     _seen: set[Diagnostic] = field(default_factory=set)

@@ -7,6 +7,7 @@ inputs, so iteration order is an order of execution.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
@@ -37,6 +38,12 @@ class SecretSource(Struct, frozen=True):
         return f"{self.party}.{self.name}"
 
 
+@lru_cache(1024)  # a set knows its hash, and many values have the same one
+def owners_of(sources: frozenset[SecretSource]) -> frozenset[str]:
+    """The parties whose secrets these are."""
+    return frozenset(source.party for source in sources)
+
+
 class Node(Struct, frozen=True):
     """One value: an op applied to inputs.
 
@@ -65,7 +72,7 @@ class Node(Struct, frozen=True):
     @property
     def owners(self) -> frozenset[str]:
         """The parties whose secrets flowed in."""
-        return frozenset(source.party for source in self.sources)
+        return owners_of(self.sources)
 
     def moved(self, place: str) -> Node:
         return replace(self, place=place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vflc.lsp import names
 from vflc.lsp.analysis import Document
+from vflc.lsp.facts import SpecFacts
 
 TYPES = (
     "namespace", "property", "variable", "parameter", "class", "function", "decorator", "enumMember",
@@ -36,7 +37,8 @@ def _owner(analysis: Document, name: names.Occurrence, parties: list[str]) -> st
     elif name.kind == "column":
         owners = {name.key.removeprefix("column ").split(".")[0]}
     else:
-        owners = {owner for known in analysis.facts.values.get(name.key, ()) for owner in known.owners}
+        known = (analysis.known or SpecFacts({})).values.get(name.key, ())
+        owners = {owner for each in known for owner in each.owners}
     if len(owners) > 1:
         return "shared"
     index = next((parties.index(owner) for owner in owners if owner in parties), OWNERS)

@@ -13,6 +13,7 @@ from vflc.lsp import names
 from vflc.lsp.analysis import Document
 from vflc.lsp.cursor import MARK, TextCursor, cursor
 from vflc.lsp.describe import at_place
+from vflc.lsp.facts import SpecFacts
 from vflc.lsp.vocabulary import WordEntry, block_entry, find, library, words
 from vflc.passes.lower.settings import LISTS, SETTINGS
 from vflc.syntax import tree
@@ -45,7 +46,7 @@ def signature(analysis: Document, offset: int) -> tuple[WordEntry, int] | None:
     if place.call is None:
         return None
     name, position = place.call
-    entry = _called(_filled(analysis, place, offset), place, name)
+    entry = _called(analysis, _filled(analysis, place, offset), place, name)
     if entry is None or not entry.parameters:
         return None
     last = place.last(2)
@@ -103,7 +104,7 @@ def _after_dot(analysis: Document, spec: tree.Spec, place: TextCursor, last: str
     if party is not None:
         yield Proposal("features", "value", f"all features of {owner}")
         yield from (_column(column) for column in party.columns)
-    for known in analysis.facts.values.get(f"value {owner}", ()):
+    for known in _known(analysis).values.get(f"value {owner}", ()):
         if known.value.startswith(f"{owner}."):
             yield Proposal(known.value.split(".")[1], "value", at_place(known))
 
@@ -125,7 +126,7 @@ def _settings(analysis: Document, spec: tree.Spec, place: TextCursor) -> Iterato
         yield from map(_entry, words("metric").values())
     elif setting == "optimizer":
         yield from map(_entry, words("schedule" if place.call is not None else "optimizer").values())
-        yield from _parameters(spec, place)
+        yield from _parameters(analysis, spec, place)
     elif setting is not None and place.last() == [setting]:
         if setting in SETTINGS and SETTINGS[setting][0](True):
             yield from (Proposal(word, "keyword") for word in ("true", "false"))
@@ -147,8 +148,7 @@ def _setting(place: TextCursor, text: str) -> str | None:
 
 
 def _values(analysis: Document, spec: tree.Spec, place: TextCursor, offset: int) -> Iterator[Proposal]:
-    spec = spec
-    yield from _parameters(spec, place)
+    yield from _parameters(analysis, spec, place)
     inside = next(
         (
             item
@@ -166,31 +166,41 @@ def _values(analysis: Document, spec: tree.Spec, place: TextCursor, offset: int)
     else:
         yield from _bound(analysis, names.bindings(spec), "")
         yield from (_party(name) for name in names.parties(spec))
-    yield from (_entry(block_entry(block)) for block in names.blocks(spec).values())
+    yield from (_entry(block_entry(block)) for block in _blocks(analysis, spec).values())
     yield from map(_entry, words("function").values())
 
 
 def _bound(analysis: Document, made: Iterable[tree.Binding], scope: str) -> Iterator[Proposal]:
     for binding in made:
-        known = analysis.facts.values.get(f"value {scope}{binding.name.text}", ())
+        known = _known(analysis).values.get(f"value {scope}{binding.name.text}", ())
         detail = at_place(known[0]) if len(known) == 1 else ""
         yield Proposal(binding.name.text, "value", detail)
 
 
-def _parameters(spec: tree.Spec, place: TextCursor) -> Iterator[Proposal]:
+def _parameters(analysis: Document, spec: tree.Spec, place: TextCursor) -> Iterator[Proposal]:
     """Names of the arguments of the call that the offset is in, where one can start."""
     last = place.before[-1].type if place.before else ""
-    entry = _called(spec, place, place.call[0]) if place.call is not None else None
+    entry = _called(analysis, spec, place, place.call[0]) if place.call is not None else None
     if entry is not None and last in ("LPAR", "COMMA"):
         for parameter in entry.parameters:
             yield Proposal(f"{parameter.split(' ')[0].rstrip(',')} = ", "argument", parameter)
 
 
-def _called(spec: tree.Spec, place: TextCursor, name: str) -> WordEntry | None:
+def _called(analysis: Document, spec: tree.Spec, place: TextCursor, name: str) -> WordEntry | None:
     if place.head[:1] == ("party",) and (found := find(name, "encoder")):
         return found
-    block = names.blocks(spec).get(name)
+    block = _blocks(analysis, spec).get(name)
     return block_entry(block) if block is not None else find(name, "function", "optimizer", "schedule")
+
+
+def _blocks(analysis: Document, spec: tree.Spec) -> dict[str, tree.Block]:
+    """What may be called: of files, what the text uses as it stands without the word that is written."""
+    return names.blocks(spec, analysis.blocks)
+
+
+def _known(analysis: Document) -> SpecFacts:
+    """Nobody who types waits for a check."""
+    return analysis.known or SpecFacts({})
 
 
 def _entry(entry: WordEntry) -> Proposal:

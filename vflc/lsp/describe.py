@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from vflc.emit.manifest.learned import by_receiver
+from vflc.emit.manifest.totals import each, total, unit
 from vflc.lsp import names
 from vflc.lsp.analysis import Document
-from vflc.lsp.facts import KnownValue, SentValues
+from vflc.lsp.facts import KnownValue
 from vflc.lsp.vocabulary import WordEntry, block_entry, find
 
 
@@ -20,7 +24,7 @@ def hover(analysis: Document, offset: int) -> tuple[int, int, str] | None:
 def entry_of(analysis: Document, occurrence: names.Occurrence) -> WordEntry | None:
     """What documents a function, an encoder or a block."""
     if occurrence.kind == "block":
-        block = names.blocks(analysis.spec).get(occurrence.name)
+        block = analysis.blocks.get(occurrence.name)
         return block_entry(block) if block is not None else None
     if occurrence.kind in ("function", "encoder", "metric", "optimizer"):
         kinds = ("function", "optimizer", "schedule") if occurrence.kind == "function" else (occurrence.kind,)
@@ -33,26 +37,32 @@ def at_place(known: KnownValue) -> str:
     return known.shape + (f" at {known.place}" if known.place else "")
 
 
-def crossing(sent: SentValues) -> str:
-    """`4 values cross to bob, 200 bytes a row`."""
-    count = "1 value crosses" if sent.values == 1 else f"{sent.values:,} values cross"
-    sizes = [f"{sent.row:,} bytes a row"] * bool(sent.row) + [f"{sent.step:,} bytes a step"] * bool(sent.step)
-    if sent.open_ended or not sizes:
-        sizes.append("size depends on the data")
-    return f"{count} to {sent.target}, {' and '.join(sizes)}"
+def crossings(analysis: Document, source: str) -> list[str]:
+    """`4 values cross to bob, 200 bytes a row`: what a place sends, as the manifest counts it."""
+    manifest = analysis.facts.manifest or {"edges": ()}
+    sent: dict[str, list[dict[str, Any]]] = {}
+    for edge in manifest["edges"]:
+        if edge["from"] == source:
+            sent.setdefault(edge["to"], []).append(edge)
+    return [
+        f"{'1 value crosses' if len(edges) == 1 else f'{len(edges):,} values cross'} to {target}, "
+        f"{total(edges, unit(manifest), each(manifest, source, target))}"
+        for target, edges in sent.items()
+    ]
 
 
 def learns(analysis: Document, receiver: str) -> str | None:
-    """`alice may learn: the code of bob.MovieID`; None where that is not known."""
+    """`alice may learn: the code of bob.MovieID, which rows are common`; None where that is not known."""
     rows = analysis.facts.learned
     if rows is None:
         return None
     told = [
         row.bound.of(f"{row.party}.{row.column}")
-        for row in rows
-        if row.receiver == receiver and row.bound.kind not in ("nothing", "rows", "counts")
+        for (place, _), members in by_receiver(rows).items()
+        for row in members
+        if place == receiver and row.bound.kind != "nothing"
     ]
-    return f"{receiver} may learn: {', '.join(told) or 'nothing'}"
+    return f"{receiver} may learn: {', '.join(dict.fromkeys(told)) or 'nothing'}"
 
 
 def _told(analysis: Document, found: names.Occurrence) -> str | None:
@@ -66,7 +76,7 @@ def _told(analysis: Document, found: names.Occurrence) -> str | None:
         lines += _column(analysis, found.key.removeprefix("column "))
     elif found.kind in ("parameter", "variable"):
         return lines[0]
-    lines += [line for each in known for line in _value(each)]
+    lines += [line for one in known for line in _value(one)]
     return "\n\n".join(lines) if len(lines) > 1 else None
 
 
@@ -97,5 +107,5 @@ def _party(analysis: Document, name: str) -> str | None:
     for column in declared.columns:
         columns.setdefault(column.kind, []).append(column.name.text)
     lines = [f"**{name}** ({kind})", *(f"{kind}: {', '.join(of)}" for kind, of in columns.items())]
-    lines += [crossing(sent) for sent in analysis.facts.sent if sent.source == name]
+    lines += crossings(analysis, name)
     return "\n\n".join([*lines, *filter(None, [learns(analysis, name)])])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
 
 from msgspec import Struct
 from vflc_common.words import BYTES
 
-from vflc.driver import Examined
-from vflc.emit.manifest.packing import packed
+from vflc.driver import Examined, crossing
 from vflc.ir.graph import Graph, Node
 from vflc.ir.learn import Learned
 from vflc.ir.stages import Lowered, Partitioned, Vectorised
@@ -36,30 +37,33 @@ class KnownValue(Struct, frozen=True):
     bytes: int | None
 
 
-class SentValues(Struct, frozen=True):
-    """What one place sends to another in one direction: how many values, and bytes a row."""
+class SpecFacts:
+    """What is known of the names of a text, and what crosses.
 
-    source: str
-    target: str
-    values: int
-    row: int
-    step: int
-    open_ended: bool
-
-
-class SpecFacts(Struct, frozen=True):
-    """By the key of a name what is known of it; of a record, each field. And what crosses.
-
-    `learned` is None where the model did not come so far.
+    Args:
+        values: by the key of a name what is known of it; of a record, each field.
     """
 
-    values: dict[str, tuple[KnownValue, ...]]
-    sent: tuple[SentValues, ...] = ()
-    learned: tuple[Learned, ...] | None = None
+    def __init__(self, values: dict[str, tuple[KnownValue, ...]], examined: Examined | None = None) -> None:
+        self.values, self._examined = values, examined
+
+    @cached_property
+    def manifest(self) -> dict[str, Any] | None:
+        """What a bundle's manifest says; None where the model did not come so far."""
+        return crossing(self._examined) if self._examined is not None else None
+
+    @property
+    def model(self) -> Lowered | None:
+        return self._examined.model if self._examined is not None else None
+
+    @property
+    def learned(self) -> tuple[Learned, ...] | None:
+        """Who may learn what; None where the model did not come so far."""
+        return self.model.disclosed.learned if isinstance(self.model, Partitioned | Vectorised) else None
 
 
-def facts(examined: Examined) -> SpecFacts | None:
-    """What was found out; None where the spec did not become a model."""
+def facts(examined: Examined, called: Mapping[str, tree.Block]) -> SpecFacts | None:
+    """What was found out; None where the spec did not become a model. `called` are blocks that it calls."""
     model, spec = examined.model, examined.spec
     if model is None or spec is None:
         return None
@@ -70,7 +74,7 @@ def facts(examined: Examined) -> SpecFacts | None:
     values = dict(_columns(spec, model.graph))
     for binding in names.bindings(spec):
         name = binding.name.text
-        ids = [name, *(f"{name}.{field}" for field in names.fields(spec, binding))]
+        ids = [name, *(f"{name}.{field}" for field in names.fields(called, binding))]
         values[f"value {name}"] = tuple(_known(model.graph[each]) for each in ids if each in model.graph)
     for item in spec.items:
         if isinstance(item, tree.Block):
@@ -82,13 +86,11 @@ def facts(examined: Examined) -> SpecFacts | None:
                 ]
                 values[f"value {item.name.text}/{name}"] = tuple(map(_known, made))
         elif isinstance(item, tree.Predict):
-            called = item.name.text
-            ids = [each.node for each in model.predictions if each.name == called]
+            title = item.name.text
+            ids = [each.node for each in model.predictions if each.name == title]
             made = [model.graph[each] for each in ids if each in model.graph]
-            values[f"prediction {called}"] = tuple(map(_known, made))
-    kept = {key: found for key, found in values.items() if found}
-    learned = model.disclosed.learned if isinstance(model, Partitioned | Vectorised) else None
-    return SpecFacts(kept, tuple(_sent(model)), learned)
+            values[f"prediction {title}"] = tuple(map(_known, made))
+    return SpecFacts({key: found for key, found in values.items() if found}, examined)
 
 
 def _columns(spec: tree.Spec, graph: Graph) -> Iterator[tuple[str, tuple[KnownValue, ...]]]:
@@ -103,18 +105,3 @@ def _known(node: Node) -> KnownValue:
     size = node.type.row_size
     count = None if size is None else size * BYTES[_TRAVELS[node.type.dtype]]
     return KnownValue(node.id, str(node.type), node.place, tuple(sorted(node.owners)), count)
-
-
-def _sent(model: Lowered) -> Iterator[SentValues]:
-    if not isinstance(model, Partitioned):
-        return
-    groups: dict[tuple[str, str], list[tuple[int, int, bool]]] = {}
-    for edge in model.edges:
-        node = model.graph_of(edge.programs[0])[edge.node]
-        size = (node.type.row_size or 0) * BYTES[_TRAVELS[node.type.dtype]]
-        size = packed(model, edge, node, PRECISION).get("bytes_per_row", size)
-        row, step = (size, 0) if node.type.batched else (0, size)
-        groups.setdefault((edge.source, edge.target), []).append((row, step, node.type.row_size is None))
-    for (source, target), edges in groups.items():
-        rows, steps, open_ended = zip(*edges, strict=True)
-        yield SentValues(source, target, len(edges), sum(rows), sum(steps), any(open_ended))

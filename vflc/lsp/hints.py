@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vflc.lsp import names
 from vflc.lsp.analysis import Document
-from vflc.lsp.describe import at_place, crossing, learns
+from vflc.lsp.describe import at_place, crossings, learns
 
 
 def hints(analysis: Document, start: int, end: int) -> list[tuple[int, str]]:
@@ -24,7 +24,7 @@ def lenses(analysis: Document) -> list[tuple[int, int, str]]:
     """Above each party what it sends, and what it may learn of others."""
     found = []
     for name, party in names.parties(analysis.spec).items():
-        told = [crossing(sent) for sent in analysis.facts.sent if sent.source == name]
+        told = crossings(analysis, name)
         if analysis.facts.learned is not None:
             told = told or ["nothing crosses from here"] * (not party.population)
         if (line := learns(analysis, name)) is not None and not party.population:

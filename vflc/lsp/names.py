@@ -31,9 +31,9 @@ class Occurrence(Struct, frozen=True):
     inside: str = ""
 
 
-def occurrences(spec: tree.Spec) -> list[Occurrence]:
-    """All names in the order of the text."""
-    walk = _Walk(spec)
+def occurrences(spec: tree.Spec, called: Mapping[str, tree.Block] | None = None) -> list[Occurrence]:
+    """All names in the order of the text. `called` are the blocks that it may call, files' ones, too."""
+    walk = _Walk(spec, blocks(spec) if called is None else called)
     return sorted(walk.found, key=lambda each: each.start)
 
 
@@ -47,9 +47,9 @@ def parties(spec: tree.Spec) -> dict[str, tree.Party]:
     return {item.name.text: item for item in spec.items if isinstance(item, tree.Party)}
 
 
-def blocks(spec: tree.Spec) -> dict[str, tree.Block]:
-    """The blocks that a spec may call: its own and those that it uses of a library."""
-    found: dict[str, tree.Block] = {}
+def blocks(spec: tree.Spec, others: Mapping[str, tree.Block] | None = None) -> dict[str, tree.Block]:
+    """The blocks that a spec may call: its own, those that it uses of a library, and `others` of files."""
+    found: dict[str, tree.Block] = dict(others or {})
     for item in spec.items:
         if isinstance(item, tree.Import) and item.library is not None:
             known = library(item.library.text)
@@ -67,11 +67,11 @@ def bindings(spec: tree.Spec) -> Iterator[tree.Binding]:
             yield from item.body
 
 
-def fields(spec: tree.Spec, binding: tree.Binding) -> list[str]:
+def fields(called: Mapping[str, tree.Block], binding: tree.Binding) -> list[str]:
     """The fields of a binding's record: written there, or what the block that it calls returns."""
     value: tree.Expr | None = binding.value
     if isinstance(value, tree.Call) and isinstance(value.function, tree.Ref):
-        block = blocks(spec).get(value.function.name)
+        block = called.get(value.function.name)
         value = block.result if block is not None else None
     return [field.name.text for field in value.fields] if isinstance(value, tree.RecordOf) else []
 
@@ -79,10 +79,10 @@ def fields(spec: tree.Spec, binding: tree.Binding) -> list[str]:
 class _Walk:
     """Looks names up as lowering does: the innermost scope first."""
 
-    def __init__(self, spec: tree.Spec) -> None:
+    def __init__(self, spec: tree.Spec, called: Mapping[str, tree.Block]) -> None:
         self.found: list[Occurrence] = []
         self.parties = parties(spec)
-        self.blocks = blocks(spec)
+        self.blocks = called
         self.inside = ""
         self.globals: dict[str, tuple[str, str]] = {name: ("party", f"party {name}") for name in self.parties}
         self.globals |= {name: ("block", f"block {name}") for name in self.blocks}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
 from vflc.diagnostics import Span
@@ -24,6 +26,22 @@ class OutlineSymbol(Struct, frozen=True):
 def symbols(analysis: Document) -> list[OutlineSymbol]:
     """An outline, in the order of the text."""
     return [symbol for item in analysis.spec.items if (symbol := _symbol(item)) is not None]
+
+
+def named(analysis: Document, query: str) -> Iterator[tuple[OutlineSymbol, str]]:
+    """Symbols with names in whose letters those of a query come in their order, each with what it is in."""
+    wanted = query.casefold()
+    for symbol in symbols(analysis):
+        if symbol.kind != "statement" and _has(symbol.name.casefold(), wanted):
+            yield symbol, ""
+        for inner in symbol.children:
+            if inner.kind != "setting" and _has(inner.name.casefold(), wanted):
+                yield inner, symbol.name
+
+
+def _has(name: str, wanted: str) -> bool:
+    letters = iter(name)
+    return all(letter in letters for letter in wanted)
 
 
 def folds(analysis: Document) -> list[tuple[int, int]]:

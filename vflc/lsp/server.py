@@ -1,98 +1,180 @@
-"""The language server: it speaks the protocol, and nothing else; what it says comes from the features."""
+"""The language server: it speaks the protocol, and nothing else; what it says comes from the workspace."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
+from threading import Event
 from typing import Any
 
-from lsprotocol import types as lsp
-from pygls import uris
-from pygls.exceptions import JsonRpcInvalidParams
-from pygls.lsp.server import LanguageServer
+from lsprotocol.converters import get_converter
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
+from pygls.protocol import JsonRPCProtocol
+from pygls.server import JsonRPCServer
 
 from vflc import __version__
-from vflc.lsp import coloured, completion, definition, describe, findings, hints, mending, outline
 from vflc.lsp.analysis import Document
-from vflc.lsp.positions import Positions, TextChange
+from vflc.lsp.answers import ANSWERS, capabilities
+from vflc.lsp.places import LspJson
+from vflc.lsp.texts import NotAnswered
+from vflc.lsp.workspace import Workspace
 
 PAUSE = 0.05
-"""Seconds without a keystroke after which a text is looked at."""
-_LEVELS = {
-    "error": lsp.DiagnosticSeverity.Error,
-    "warning": lsp.DiagnosticSeverity.Warning,
-    "note": lsp.DiagnosticSeverity.Information,
-}
-_SYMBOLS = {
-    "party": lsp.SymbolKind.Namespace, "population": lsp.SymbolKind.Namespace, "block": lsp.SymbolKind.Class,
-    "value": lsp.SymbolKind.Variable, "prediction": lsp.SymbolKind.Variable,
-    "setting": lsp.SymbolKind.Property, "statement": lsp.SymbolKind.Object,
-}  # fmt: skip
-_COMPLETIONS = {
-    "party": lsp.CompletionItemKind.Module, "library": lsp.CompletionItemKind.Module,
-    "column": lsp.CompletionItemKind.Field, "value": lsp.CompletionItemKind.Variable,
-    "parameter": lsp.CompletionItemKind.Variable, "block": lsp.CompletionItemKind.Class,
-    "argument": lsp.CompletionItemKind.Property, "setting": lsp.CompletionItemKind.Property,
-    "keyword": lsp.CompletionItemKind.Keyword, "type": lsp.CompletionItemKind.TypeParameter,
-}  # fmt: skip
+"""Seconds without a keystroke after which a text is checked."""
+CANCEL = "$/cancelRequest"
+WATCHED = "**/*.vfl"
+"""Files that an editor is asked to tell of when they change on the disk."""
 
 
-class OpenedText:
-    """A text that an editor has open, looked at when something is asked of it."""
-
-    def __init__(self, uri: str) -> None:
-        path = uris.to_fs_path(uri)
-        self.path = Path(path) if path else None
-        self.analysis: Document | None = None
-        self.positions = Positions("")
-
-    def look(self, text: str) -> Document:
-        if self.analysis is None or self.analysis.text != text:
-            self.analysis = Document(text, self.path, self.analysis)
-            self.positions = Positions(text)
-        return self.analysis
-
-    def range(self, start: int, end: int) -> lsp.Range:
-        first, last = self.positions.position(start), self.positions.position(end)
-        return lsp.Range(lsp.Position(*first), lsp.Position(*last))
-
-    def offset(self, position: lsp.Position) -> int:
-        return self.positions.offset(position.line, position.character)
-
-    def edits(self, edits: Iterable[TextChange]) -> list[lsp.TextEdit]:
-        return [lsp.TextEdit(self.range(each.start, each.end), each.text) for each in edits]
+class Superseded(Exception):
+    """The text of a check was changed: nobody waits for it any more."""
 
 
-class SpecServer(LanguageServer):  # type: ignore[misc,unused-ignore]
-    """A server with the texts that are open."""
+class ContentModified(JsonRpcException):  # type: ignore[misc,unused-ignore]
+    """The text that a request is about was changed before its answer was there; editors ask again."""
+
+    CODE = -32801
+    MESSAGE = "the text was changed"
+
+
+class PlainProtocol(JsonRPCProtocol):  # type: ignore[misc,unused-ignore]
+    """Messages as JSON has them: parameters and results are dictionaries."""
+
+    def _handle_notification(self, method_name: str, params: Any) -> None:
+        if method_name == CANCEL:
+            self._handle_cancel_notification(params["id"])
+        else:
+            super()._handle_notification(method_name, params)
+
+
+class SpecServer(JsonRPCServer):  # type: ignore[misc,unused-ignore]
+    """A server with the texts that are open. One thread checks, the loop does all else."""
 
     def __init__(self) -> None:
-        super().__init__("vflc", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
-        self.opened: dict[str, OpenedText] = {}
+        super().__init__(PlainProtocol, get_converter)
+        self.specs = Workspace()
+        self.checks: dict[str, tuple[Document, Event, asyncio.Future[None]]] = {}
         self.waiting: dict[str, asyncio.Task[None]] = {}
+        self.can_watch = False
+        self.ended = False
 
-    def of(self, uri: str) -> tuple[OpenedText, Document]:
-        """An open text as it is now, and what is known of it."""
-        opened = self.opened.setdefault(uri, OpenedText(uri))
-        return opened, opened.look(self.workspace.get_text_document(uri).source)
+    # --- checks ---------------------------------------------------------------------------------
 
-    def publish(self, uri: str) -> None:
-        opened, analysis = self.of(uri)
-        found = [_diagnostic(opened, uri, each) for each in findings.squiggles(analysis)]
-        self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, found))
-
-    def soon(self, uri: str) -> None:
+    def soon(self, uri: str, pause: float = PAUSE) -> None:
         """Publishes once nothing is typed for a moment: the next keystroke calls it off."""
+        self.drop(uri)
+        self.waiting[uri] = asyncio.get_running_loop().create_task(self._publish(uri, pause))
+
+    def drop(self, uri: str) -> None:
+        """Ends what is done for a text that is another one now."""
         if (waiting := self.waiting.pop(uri, None)) is not None:
             waiting.cancel()
-        self.waiting[uri] = asyncio.get_running_loop().create_task(self._later(uri))
+        if (running := self.checks.pop(uri, None)) is not None:
+            running[1].set()
 
-    async def _later(self, uri: str) -> None:
-        await asyncio.sleep(PAUSE)
-        self.publish(uri)
+    async def _publish(self, uri: str, pause: float) -> None:
+        await asyncio.sleep(pause)
+        if await self.checked(uri):
+            found = self.specs.diagnostics(uri)
+            self.protocol.notify("textDocument/publishDiagnostics", {"uri": uri, "diagnostics": found})
+
+    async def checked(self, uri: str) -> bool:
+        """Waits until a text is checked; whether it is still the same then."""
+        document = self.specs.document(uri)
+        if document.is_checked:
+            return True
+        running = self.checks.get(uri)
+        if running is None or running[0] is not document:
+            if running is not None:
+                running[1].set()
+            stop = Event()
+            work = asyncio.get_running_loop().run_in_executor(None, _check, document, stop)
+            running = self.checks[uri] = document, stop, work
+        await asyncio.shield(running[2])
+        opened = self.specs.texts.get(uri)
+        return document.is_checked and opened is not None and opened.document is document
+
+    # --- what editors tell ----------------------------------------------------------------------
+
+    def initialize(self, params: LspJson) -> LspJson:
+        folders = [each["uri"] for each in params.get("workspaceFolders") or ()]
+        if not folders and params.get("rootUri"):
+            folders = [params["rootUri"]]
+        self.specs = Workspace(folders=folders)
+        watching = params.get("capabilities", {}).get("workspace", {}).get("didChangeWatchedFiles", {})
+        self.can_watch = bool(watching.get("dynamicRegistration"))
+        about = {"name": "vflc", "version": __version__}
+        return {"capabilities": capabilities(), "serverInfo": about}
+
+    def initialized(self, params: LspJson) -> None:
+        if self.can_watch:
+            options = {"watchers": [{"globPattern": WATCHED}]}
+            method = "workspace/didChangeWatchedFiles"
+            wanted = {"id": "specs", "method": method, "registerOptions": options}
+            self.protocol.send_request("client/registerCapability", {"registrations": [wanted]})
+
+    def opened(self, params: LspJson) -> None:
+        text = params["textDocument"]
+        self._again([text["uri"]], self.specs.open(text["uri"], text["text"]), pause=0)
+
+    def changed(self, params: LspJson) -> None:
+        uri = params["textDocument"]["uri"]
+        self._again([uri], self.specs.change(uri, params["contentChanges"]))
+
+    def closed(self, params: LspJson) -> None:
+        uri = params["textDocument"]["uri"]
+        self.drop(uri)
+        self._again([], self.specs.close(uri))
+        self.protocol.notify("textDocument/publishDiagnostics", {"uri": uri, "diagnostics": []})
+
+    def on_disk(self, params: LspJson) -> None:
+        for each in params["changes"]:
+            self._again([], self.specs.saved(each["uri"]))
+
+    def _again(self, first: list[str], others: list[str], pause: float = PAUSE) -> None:
+        for uri in first:
+            self.soon(uri, pause)
+        for uri in others:
+            self.soon(uri)
+
+    def exit(self, params: LspJson | None) -> None:
+        """Ends; without a shutdown before it, as one that failed."""
+        self.shutdown()
+        if not self.ended:
+            os._exit(1)
+
+    def end(self, params: LspJson | None) -> None:
+        for uri in [*self.waiting, *self.checks]:
+            self.drop(uri)
+        self.ended = True
+
+    # --- what they ask --------------------------------------------------------------------------
+
+    async def answer(self, method: str, params: LspJson) -> Any:
+        """The answer to a request, once what it needs is known."""
+        try:
+            uri = params.get("textDocument", {}).get("uri")
+            if ANSWERS[method].checked and uri is not None and not await self.checked(uri):
+                raise ContentModified
+            return self.specs.ask(method, params)
+        except NotAnswered as refused:
+            raise JsonRpcInvalidParams(str(refused)) from refused
+
+
+def _check(document: Document, stop: Event) -> None:
+    """Checks a text, unless it is changed meanwhile."""
+
+    def going() -> None:
+        if stop.is_set():
+            raise Superseded
+
+    try:
+        document.check(going)
+    except Superseded:
+        return
 
 
 def serve() -> None:
@@ -103,209 +185,27 @@ def serve() -> None:
 
 def _is_defect(record: logging.LogRecord) -> bool:
     """A request that was refused has its answer, and nothing to be logged."""
-    return not (record.exc_info and isinstance(record.exc_info[1], JsonRpcInvalidParams))
+    return not (record.exc_info and isinstance(record.exc_info[1], JsonRpcInvalidParams | ContentModified))
 
 
 def made() -> SpecServer:
     """A server with all features."""
     server = SpecServer()
-    server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)(_opened)
-    server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)(_changed)
-    server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)(_closed)
-    server.feature(lsp.TEXT_DOCUMENT_HOVER)(_hover)
-    server.feature(
-        lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionOptions(trigger_characters=[".", ">", ":", "{"])
-    )(_complete)
-    server.feature(
-        lsp.TEXT_DOCUMENT_SIGNATURE_HELP, lsp.SignatureHelpOptions(trigger_characters=["(", ",", "="])
-    )(_signature)
-    server.feature(lsp.TEXT_DOCUMENT_DEFINITION)(_definition)
-    server.feature(lsp.TEXT_DOCUMENT_REFERENCES)(_references)
-    server.feature(lsp.TEXT_DOCUMENT_RENAME)(_rename)
-    server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)(_symbols)
-    server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)(_hints)
-    server.feature(lsp.TEXT_DOCUMENT_CODE_LENS)(_lenses)
-    server.feature(
-        lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=[lsp.CodeActionKind.QuickFix])
-    )(_fixes)
-    server.feature(lsp.TEXT_DOCUMENT_FORMATTING)(_format)
-    server.feature(lsp.TEXT_DOCUMENT_FOLDING_RANGE)(_folds)
-    legend = lsp.SemanticTokensLegend(list(coloured.TYPES), list(coloured.MODIFIERS))
-    server.feature(lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, legend)(_tokens)
+    told: dict[str, Callable[[Any], Any]] = {
+        "initialize": server.initialize,
+        "initialized": server.initialized,
+        "shutdown": server.end,
+        "exit": server.exit,
+        "textDocument/didOpen": server.opened,
+        "textDocument/didChange": server.changed,
+        "textDocument/didClose": server.closed,
+        "textDocument/didSave": lambda params: None,
+        "workspace/didChangeWatchedFiles": server.on_disk,
+        "workspace/didChangeConfiguration": lambda params: None,
+        "$/setTrace": lambda params: None,
+    }
+    for method, handler in told.items():
+        server.feature(method)(partial(handler))  # which, other than a method, can be marked
+    for method in ANSWERS:
+        server.feature(method)(partial(server.answer, method))
     return server
-
-
-def _opened(server: SpecServer, params: lsp.DidOpenTextDocumentParams) -> None:
-    server.publish(params.text_document.uri)
-
-
-async def _changed(server: SpecServer, params: lsp.DidChangeTextDocumentParams) -> None:
-    server.soon(params.text_document.uri)
-
-
-def _closed(server: SpecServer, params: lsp.DidCloseTextDocumentParams) -> None:
-    uri = params.text_document.uri
-    if (waiting := server.waiting.pop(uri, None)) is not None:
-        waiting.cancel()
-    server.opened.pop(uri, None)
-    server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, []))
-
-
-def _hover(server: SpecServer, params: lsp.HoverParams) -> lsp.Hover | None:
-    opened, analysis = server.of(params.text_document.uri)
-    found = describe.hover(analysis, opened.offset(params.position))
-    if found is None:
-        return None
-    start, end, text = found
-    return lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, text), opened.range(start, end))
-
-
-def _complete(server: SpecServer, params: lsp.CompletionParams) -> list[lsp.CompletionItem]:
-    opened, analysis = server.of(params.text_document.uri)
-    offset = opened.offset(params.position)
-    start, found = completion.proposals(analysis, offset)
-    return [
-        lsp.CompletionItem(
-            each.word.removesuffix(" = "),
-            kind=_COMPLETIONS.get(each.kind, lsp.CompletionItemKind.Function),
-            detail=each.detail or None,
-            documentation=each.doc or None,
-            text_edit=lsp.TextEdit(opened.range(start, offset), each.word),
-        )
-        for each in found
-    ]
-
-
-def _signature(server: SpecServer, params: lsp.SignatureHelpParams) -> lsp.SignatureHelp | None:
-    opened, analysis = server.of(params.text_document.uri)
-    found = completion.signature(analysis, opened.offset(params.position))
-    if found is None:
-        return None
-    entry, active = found
-    parameters = [lsp.ParameterInformation(each) for each in entry.parameters]
-    told = lsp.SignatureInformation(entry.signature, entry.doc, parameters, active)
-    return lsp.SignatureHelp([told], 0, active)
-
-
-def _definition(server: SpecServer, params: lsp.DefinitionParams) -> lsp.Location | None:
-    opened, analysis = server.of(params.text_document.uri)
-    found = definition.definition(analysis, opened.offset(params.position))
-    if found is None:
-        return None
-    path, start, end = found
-    if path is None:
-        return lsp.Location(params.text_document.uri, opened.range(start, end))
-    uri = path.resolve().as_uri()
-    there = OpenedText(uri)
-    there.positions = Positions(path.read_text("utf-8-sig"))
-    return lsp.Location(uri, there.range(start, end))
-
-
-def _references(server: SpecServer, params: lsp.ReferenceParams) -> list[lsp.Location]:
-    opened, analysis = server.of(params.text_document.uri)
-    offset, uri = opened.offset(params.position), params.text_document.uri
-    found = definition.references(analysis, offset, params.context.include_declaration)
-    return [lsp.Location(uri, opened.range(*each)) for each in found]
-
-
-def _rename(server: SpecServer, params: lsp.RenameParams) -> lsp.WorkspaceEdit:
-    opened, analysis = server.of(params.text_document.uri)
-    try:
-        edits = definition.renamed(analysis, opened.offset(params.position), params.new_name)
-    except definition.NotRenamed as error:
-        raise JsonRpcInvalidParams(str(error)) from error
-    return lsp.WorkspaceEdit({params.text_document.uri: opened.edits(edits)})
-
-
-def _symbols(server: SpecServer, params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
-    opened, analysis = server.of(params.text_document.uri)
-    return [_symbol(opened, each) for each in outline.symbols(analysis)]
-
-
-def _hints(server: SpecServer, params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
-    opened, analysis = server.of(params.text_document.uri)
-    start, end = opened.offset(params.range.start), opened.offset(params.range.end)
-    return [
-        lsp.InlayHint(opened.range(place, place).start, text, lsp.InlayHintKind.Type)
-        for place, text in hints.hints(analysis, start, end)
-    ]
-
-
-def _lenses(server: SpecServer, params: lsp.CodeLensParams) -> list[lsp.CodeLens]:
-    opened, analysis = server.of(params.text_document.uri)
-    return [
-        lsp.CodeLens(opened.range(start, end), lsp.Command(text, ""))
-        for start, end, text in hints.lenses(analysis)
-    ]
-
-
-def _fixes(server: SpecServer, params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
-    opened, analysis = server.of(params.text_document.uri)
-    start, end = opened.offset(params.range.start), opened.offset(params.range.end)
-    uri = params.text_document.uri
-    return [
-        lsp.CodeAction(
-            fix.title,
-            lsp.CodeActionKind.QuickFix,
-            [
-                each
-                for each in params.context.diagnostics
-                if each.code == fix.code and opened.offset(each.range.start) == fix.start
-            ],
-            edit=lsp.WorkspaceEdit({uri: opened.edits(fix.edits)}),
-        )
-        for fix in mending.quick_fixes(analysis, start, end)
-    ]
-
-
-def _format(server: SpecServer, params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
-    opened, analysis = server.of(params.text_document.uri)
-    return opened.edits(mending.formatted(analysis))
-
-
-def _folds(server: SpecServer, params: lsp.FoldingRangeParams) -> list[lsp.FoldingRange]:
-    opened, analysis = server.of(params.text_document.uri)
-    ranges = [opened.range(*each) for each in outline.folds(analysis)]
-    return [lsp.FoldingRange(each.start.line, each.end.line) for each in ranges]
-
-
-def _tokens(server: SpecServer, params: lsp.SemanticTokensParams) -> lsp.SemanticTokens:
-    """Five numbers a token: lines and columns since the last one, length, type, modifiers as bits."""
-    opened, analysis = server.of(params.text_document.uri)
-    data: list[int] = []
-    line = column = 0
-    for start, end, kind, modifiers in coloured.tokens(analysis):
-        place = opened.range(start, end)
-        at = place.start
-        bits = sum(1 << coloured.MODIFIERS.index(each) for each in modifiers)
-        since = at.character - (column if at.line == line else 0)
-        length = place.end.character - at.character
-        data += [at.line - line, since, length, coloured.TYPES.index(kind), bits]
-        line, column = at.line, at.character
-    return lsp.SemanticTokens(data)
-
-
-def _symbol(opened: OpenedText, symbol: outline.OutlineSymbol) -> lsp.DocumentSymbol:
-    return lsp.DocumentSymbol(
-        symbol.name,
-        _SYMBOLS.get(symbol.kind, lsp.SymbolKind.Field),
-        opened.range(symbol.start, symbol.end),
-        opened.range(symbol.name_start, symbol.name_end),
-        symbol.kind,
-        children=[_symbol(opened, each) for each in symbol.children],
-    )
-
-
-def _diagnostic(opened: OpenedText, uri: str, found: findings.Squiggle) -> lsp.Diagnostic:
-    related: list[Any] = [
-        lsp.DiagnosticRelatedInformation(lsp.Location(uri, opened.range(start, end)), text)
-        for start, end, text in found.related
-    ]
-    return lsp.Diagnostic(
-        opened.range(found.start, found.end),
-        found.message,
-        _LEVELS[found.level],
-        found.code,
-        source="vflc",
-        related_information=related,
-    )

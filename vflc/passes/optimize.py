@@ -115,10 +115,8 @@ def _check_penalties(model: Differentiated, collector: DiagnosticCollector) -> N
 
 
 def _check_patterns(model: Differentiated, collector: DiagnosticCollector) -> None:
-    names: list[str] = []
-    for node in model.graph:
-        if node.op == "weight":
-            names += [name for name in names_of(node) if name not in names]
+    found = dict.fromkeys(name for node in model.graph if node.op == "weight" for name in names_of(node))
+    names = list(found)
     for rule in model.train.optimizers:
         for pattern in rule.patterns:
             if not any(matches(pattern, name) for name in names):

@@ -86,6 +86,7 @@ class Pipeline(Struct, Generic[M], frozen=True):
                 does not keep what it ensures, which is a defect in vflc.
         """
         for step in self.passes:
+            collector.going()
             if watch.checked:
                 _check(model, step.requires, f"before `{step.name}`")
             model = step(model, collector)

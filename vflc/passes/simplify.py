@@ -73,13 +73,14 @@ def _simplified(graph: Graph, fixed: frozenset[str]) -> tuple[Graph, dict[str, s
         if not same.keys().isdisjoint(node.inputs):
             node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
         node = _without_copies(result, _short_chain(result, node))
-        attrs = repr(sorted(node.attrs.items(), key=lambda item: item[0])) if node.attrs else ""
-        key = (node.op, node.inputs, attrs, node.place)
-        twin = node.inputs[0] if _is_nothing(result, node) else known.get(key)
-        if twin is not None and node.id not in kept and node.op not in INPUTS:
-            same[node.id] = twin
-            continue
-        known.setdefault(key, node.id)
+        if node.op not in INPUTS:  # which are each their own
+            attrs = repr(sorted(node.attrs.items(), key=lambda item: item[0])) if node.attrs else ""
+            key = (node.op, node.inputs, attrs, node.place)
+            twin = node.inputs[0] if _is_nothing(result, node) else known.get(key)
+            if twin is not None and node.id not in kept:
+                same[node.id] = twin
+                continue
+            known.setdefault(key, node.id)
         result.add(node)
     return result, same
 

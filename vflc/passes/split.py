@@ -30,9 +30,10 @@ def split(
     Raises:
         Refused: a pass found a mistake.
     """
-    found = _Attempt(lowered, passes(protections=protections, push_down=push_down), watch)
+    going = collector.going
+    found = _Attempt(lowered, passes(protections=protections, push_down=push_down), watch, going)
     if found.pushed and found.diagnostics:
-        written = _Attempt(lowered, passes(protections=protections, push_down=False), watch)
+        written = _Attempt(lowered, passes(protections=protections, push_down=False), watch, going)
         if written.model and (found.model is None or _more(found.diagnostics, written.diagnostics)):
             found = written
     collector.diagnostics += found.diagnostics
@@ -46,8 +47,10 @@ def split(
 class _Attempt(Generic[M]):
     """One way through the passes of a spec with parties, whatever comes of it."""
 
-    def __init__(self, lowered: Lowered, passes: Pipeline[M], watch: Watch) -> None:
-        collector = DiagnosticCollector()
+    def __init__(
+        self, lowered: Lowered, passes: Pipeline[M], watch: Watch, going: Callable[[], None]
+    ) -> None:
+        collector = DiagnosticCollector(going=going)
         self.made: list[tuple[str, Lowered]] = []
         self.model: M | None = None
         try:

@@ -73,7 +73,9 @@ class Expressions:
         return span
 
     def _over(self, parts: list[Any]) -> Span:
-        return self._at(parts[0]).to(self._at(parts[-1]))
+        first, last = parts[0], parts[-1]
+        start = first.start_pos if isinstance(first, Token) else first.span.start
+        return Span(self.source, start, last.end_pos if isinstance(last, Token) else last.span.end)
 
     def _name(self, token: Token) -> tree.Name:
         return tree.Name(str(token), self._at(token))
@@ -88,10 +90,13 @@ class Expressions:
 
     def _deep(self, node: _T, parts: list[Any]) -> _T:
         """Records how deep `node` nests; refuses what later phases could not walk."""
-        depth = 1 + max((self._depths.get(id(part), 0) for part in parts), default=0)
-        if depth > MAX_DEPTH:
+        depth, depths = 0, self._depths
+        for part in parts:
+            if (inner := depths.get(id(part), 0)) > depth:
+                depth = inner
+        if depth >= MAX_DEPTH:
             raise TooDeep(node.span)
-        self._depths[id(node)] = depth
+        depths[id(node)] = depth + 1
         return node
 
     def _harmed(self, span: Span) -> bool:

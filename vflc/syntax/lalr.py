@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import vflc_grammars
-from msgspec import Struct, json
+from msgspec import Struct, field, json
 
 TABLES = "vfl.tables.json"
 END = "$END"
@@ -78,6 +78,7 @@ class Tables(Struct, frozen=True):
         words: types of names that are words of the language.
         ignored: types that no rule has.
         states: one row a state.
+        passed: where rules that only pass on lead, by the two uppermost states and what comes, once found.
     """
 
     grammar: str
@@ -87,6 +88,7 @@ class Tables(Struct, frozen=True):
     rules: tuple[GrammarRule, ...]
     states: tuple[Row, ...]
     start: int
+    passed: dict[tuple[int, int, str], int] = field(default_factory=dict)
 
     @classmethod
     def load(cls) -> Self:
@@ -135,25 +137,25 @@ class Lexer:
     """Cuts a text into tokens; every character is in one."""
 
     def __init__(self, tables: Tables) -> None:
-        self.match = re.compile(tables.pattern).match
+        self.matches = re.compile(tables.pattern).finditer
         self.words, self.ignored = tables.words, frozenset(tables.ignored)
 
     def lex(self, text: str) -> tuple[list[Token], list[Token]]:
         """The tokens that rules have, and those that none has, but for space."""
         kept: list[Token] = []
         ignored: list[Token] = []
-        match, words, at = self.match, self.words, 0
-        while at < len(text):
-            found = match(text, at)
-            assert found is not None and found.lastgroup, "some terminal takes any character"
+        words, passed, at = self.words, self.ignored, 0
+        for found in self.matches(text):
             type, value, end = found.lastgroup, found.group(), found.end()
+            assert type and found.start() == at, "some terminal takes any character"
             if type == "NAME":
                 kept.append(Token(words.get(value, type), value, at, end))
-            elif type not in self.ignored:
+            elif type not in passed:
                 kept.append(Token(type, value, at, end))
             elif type != "SPACE":
                 ignored.append(Token(type, value, at, end))
             at = end
+        assert at == len(text), "some terminal takes any character"
         return kept, ignored
 
 
@@ -190,19 +192,30 @@ class Parser:
                 return True
             rule = rules[~action]
             if rule.lone:
-                states.pop()
-            else:
-                parts: list[Any] = []
-                if rule.size:
-                    parts = values[-rule.size :]
-                    del states[-rule.size :], values[-rule.size :]
-                if rule.spliced:
-                    parts = rule.parts(parts)
-                single = rule.single and len(parts) == 1
-                values.append(parts[0] if single else self.methods[~action](parts))
+                self._pass_on(type)
+                continue
+            parts: list[Any] = []
+            if rule.size:
+                parts = values[-rule.size :]
+                del states[-rule.size :], values[-rule.size :]
+            if rule.spliced:
+                parts = rule.parts(parts)
+            single = rule.single and len(parts) == 1
+            values.append(parts[0] if single else self.methods[~action](parts))
             states.append(rows[states[-1]][rule.origin])
             if rule.origin == START:
                 return True
+
+    def _pass_on(self, type: str) -> None:
+        """Reduces by rules that only pass on what binds tighter, as many as there are before a token."""
+        top, below = self.states.pop(), self.states[-1]
+        key = (below, top, type)
+        if (reached := self.tables.passed.get(key)) is None:
+            rows, rules, reached = self.tables.states, self.tables.rules, top
+            while (action := rows[reached].get(type)) is not None and action < 0 and rules[~action].lone:
+                reached = rows[below][rules[~action].origin]
+            self.tables.passed[key] = reached
+        self.states.append(reached)
 
 
 def _same(parts: list[Any]) -> list[Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vflc_common.bound import Bound
+from vflc_common.bound import LEAST_FIRST, Bound
 
 from vflc.emit.manifest.text import plain
 from vflc.ir.learn import Evidence, Learned
@@ -71,6 +71,16 @@ def _grant(grant: Grant) -> dict[str, Any]:
         "programs": list(grant.programs),
         "held": grant.held,
     }
+
+
+def by_receiver(rows: Iterable[Learned]) -> dict[tuple[str, str], list[Learned]]:
+    """By receiver and party what may be learned of its columns, the most first."""
+    found: dict[tuple[str, str], list[Learned]] = {}
+    for row in rows:
+        found.setdefault((row.receiver, row.party), []).append(row)
+    for members in found.values():
+        members.sort(key=lambda row: -LEAST_FIRST.index(row.bound.kind))
+    return found
 
 
 def at_most(bound: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from vflc.ir.model import ColumnInfo
 from vflc.ir.stages import Partitioned
 from vflc.ops import OPS
 from vflc.ops.source import COLUMNS
-from vflc.ops.traits import FREE, Slope, ValueRange
+from vflc.ops.traits import FREE, ValueRange
 from vflc.passes.learn.bounds import Columns, declared
 from vflc.passes.learn.columns import codes
 
@@ -87,14 +87,9 @@ def _fact(columns: Columns, graph: Graph, node: Node, found: Mapping[str, Fact])
     if not inputs:
         varies = node.op == "random"
         return Fact(distinct=1, range=_range(node, inputs), varies=varies)
-    size = node.type.row_size
     distinct = _distinct(node, inputs)
-    ways = {
-        source: _way(graph, node, inputs, source, positions, size)
-        for source, positions in _carriers(inputs).items()
-    }
     varies = node.type.batched and any(each.varies for each in inputs)
-    return Fact(ways, distinct, _range(node, inputs), varies)
+    return Fact(_ways(graph, node, inputs), distinct, _range(node, inputs), varies)
 
 
 def _source(node: Node, column: ColumnInfo) -> Fact:
@@ -104,15 +99,6 @@ def _source(node: Node, column: ColumnInfo) -> Fact:
     return Fact(
         {source: Dependence(width, True, True) for source in node.sources}, distinct, _range(node, ())
     )
-
-
-def _carriers(inputs: Sequence[Fact]) -> dict[SecretSource, list[int]]:
-    """The positions of the inputs that each secret flows into."""
-    carriers: dict[SecretSource, list[int]] = {}
-    for position, each in enumerate(inputs):
-        for source in each.ways:
-            carriers.setdefault(source, []).append(position)
-    return carriers
 
 
 def _distinct(node: Node, inputs: Sequence[Fact]) -> float:
@@ -133,38 +119,77 @@ def _range(node: Node, inputs: Sequence[Fact]) -> ValueRange:
     return bounds if isinstance(bounds, ValueRange) else bounds(node, [each.range for each in inputs])
 
 
+def _ways(graph: Graph, node: Node, inputs: Sequence[Fact]) -> dict[SecretSource, Dependence]:
+    """How each secret of the inputs reaches the value.
+
+    That follows from the inputs that carry it, and how they do: most secrets come in one of few ways.
+    """
+    varying = sum(each.varies for each in inputs)
+    found: dict[tuple[int, ...], Dependence] = {}
+    same: dict[Dependence, Dependence] = {}
+
+    def way(positions: Sequence[int], befores: Sequence[Dependence]) -> Dependence:
+        key = (*positions, *map(id, befores))
+        if (known := found.get(key)) is None:
+            made = _way(graph, node, inputs, positions, befores, varying)
+            known = found[key] = same.setdefault(made, made)
+        return known
+
+    telling = [position for position, each in enumerate(inputs) if each.ways]
+    if len(telling) == 1:
+        only = inputs[telling[0]].ways
+        kinds = {id(each): each for each in only.values()}
+        alike = {key: way(telling, (each,)) for key, each in kinds.items()}
+        return {source: alike[id(each)] for source, each in only.items()}
+    carriers: dict[SecretSource, list[int]] = {}
+    befores: dict[SecretSource, list[Dependence]] = {}
+    for position, each in enumerate(inputs):
+        for source, way_in in each.ways.items():
+            if (known := carriers.get(source)) is None:
+                carriers[source], befores[source] = [position], [way_in]
+            else:
+                known.append(position)
+                befores[source].append(way_in)
+    return {source: way(positions, befores[source]) for source, positions in carriers.items()}
+
+
 def _way(
     graph: Graph,
     node: Node,
     inputs: Sequence[Fact],
-    source: SecretSource,
-    carriers: list[int],
-    size: int | None,
+    positions: Sequence[int],
+    befores: Sequence[Dependence],
+    varying: int,
 ) -> Dependence:
-    width = sum({node.inputs[i]: inputs[i].ways[source].width for i in carriers}.values())
+    """How a secret reaches a value that comes to inputs at some positions, to each in a way of its own.
+
+    `varying` inputs differ from row to row.
+    """
+    carriers, size = list(zip(positions, befores, strict=True)), node.type.row_size
+    width = sum({node.inputs[position]: each.width for position, each in carriers}.values())
     if OPS[node.op].mixes_rows:
         width = inf
-    linear = all(inputs[i].ways[source].linear and _linear(node, inputs, i, source) for i in carriers)
-    injective = any(inputs[i].ways[source].injective and _injective(graph, node, inputs, i) for i in carriers)
+    linear = all(each.linear and _linear(node, len(inputs), i, positions) for i, each in carriers)
+    injective = any(each.injective and _injective(graph, node, inputs, i, varying) for i, each in carriers)
     return Dependence(min(width, inf if size is None else float(size)), linear, injective)
 
 
-def _slope(node: Node, position: int) -> Slope:
-    return OPS[node.op].slope(position)
-
-
-def _linear(node: Node, inputs: Sequence[Fact], position: int, source: SecretSource) -> bool:
+def _linear(node: Node, count: int, position: int, carriers: Sequence[int]) -> bool:
     """Whether the op is affine in this input, with coefficients that the secret does not enter."""
-    if OPS[node.op].reads_codes and position == len(inputs) - 1:
+    op = OPS[node.op]
+    if op.reads_codes and position == count - 1:
         return True
-    slope = _slope(node, position)
+    slope = op.slope(position)
     if slope.kind == "copy":
         return True
-    return slope.by is not None and slope.by != position and source not in inputs[slope.by].ways
+    return slope.by is not None and slope.by not in (position, *carriers)
 
 
-def _injective(graph: Graph, node: Node, inputs: Sequence[Fact], position: int) -> bool:
-    """Whether the op keeps different values of this input apart, with weights in general position."""
+def _injective(graph: Graph, node: Node, inputs: Sequence[Fact], position: int, varying: int) -> bool:
+    """Whether the op keeps different values of this input apart, with weights in general position.
+
+    `varying` inputs differ from row to row.
+    """
     size, width = node.type.row_size, graph[node.inputs[position]].type.row_size
     if size is None or width is None:
         return False
@@ -173,10 +198,9 @@ def _injective(graph: Graph, node: Node, inputs: Sequence[Fact], position: int) 
         return position == len(inputs) - 1
     if op.joins:
         return True
-    others = [each for i, each in enumerate(inputs) if i != position]
-    if size < width or any(each.varies for each in others):
+    if size < width or varying > inputs[position].varies:
         return False
-    slope = _slope(node, position)
+    slope = op.slope(position)
     if slope.by == position:  # as of x·x, which is the same for -x
         return inputs[position].range.weak_sign != 0
     return slope.kind in ("copy", "factor", "mix", "sign")

@@ -105,6 +105,7 @@ class FlowAnalysis:
             if source.name == node.attrs["name"]
         }
         self._guards = {after: guard for guard in model.guards for after in guard.after if not guard.masks}
+        self._read: dict[str, Flows] = {}
         self._sums = {total: guard for guard in model.guards if guard.weights for total in guard.before}
         first = self._run(model.inference, training=False) if model.fits else {}
         self._fits = {fit.weight: first[fit.counts].all for fit in model.fits}
@@ -165,10 +166,13 @@ class FlowAnalysis:
         return found
 
     def _source(self, node: Node) -> Flows:
-        source = self._sources[node.id]
-        bit = self.secrets.bit(source)
-        fitted = self._columns[source.party, source.name].is_fitted
-        return Flows(bit, bit if fitted else 0, bit if node.type.row_size is None else 0)
+        if (known := self._read.get(node.id)) is None:
+            source = self._sources[node.id]
+            bit = self.secrets.bit(source)
+            fitted = self._columns[source.party, source.name].is_fitted
+            known = Flows(bit, bit if fitted else 0, bit if node.type.row_size is None else 0)
+            self._read[node.id] = known
+        return known
 
     def _fitted(self, weight: Node) -> int:
         """What a run fits to a label, to undo its encoders, depends on the label of every row."""

@@ -26,7 +26,7 @@ from vflc.passes.lower.evaluate import Evaluator, Stop
 from vflc.passes.lower.frozen import frozen
 from vflc.passes.lower.keys import check_keys, check_protections, key_parts
 from vflc.passes.lower.metrics import check_metrics, measured
-from vflc.passes.lower.modules import Modules
+from vflc.passes.lower.modules import NO_FILES, Modules
 from vflc.passes.lower.objective import lower_objectives
 from vflc.passes.lower.population import lower_population
 from vflc.passes.lower.predictions import bind_prediction, check_inputs, lower_predict
@@ -41,10 +41,24 @@ UNSUPPORTED: dict[type, str] = {
 }
 
 
-def lower(spec: tree.Spec, name: str, folder: Path | None, collector: DiagnosticCollector) -> Lowered | None:
-    """The model that a spec describes, or None after mistakes, which are in `collector`."""
+def lower(
+    spec: tree.Spec,
+    name: str,
+    folder: Path | None,
+    collector: DiagnosticCollector,
+    files: Mapping[Path, str] = NO_FILES,
+) -> Lowered | None:
+    """The model that a spec describes, or None after mistakes, which are in `collector`.
+
+    Args:
+        spec: the tree.
+        name: of the model.
+        folder: where the spec lies, and what it uses.
+        collector: of mistakes.
+        files: texts of specs that stand for what lies there on a disk.
+    """
     _refuse_unsupported(spec, collector)
-    modules = Modules(collector, folder)
+    modules = Modules(collector, folder, files)
     scope = Scope()
     modules.open(spec, scope, folder)
     ev = Evaluator(Build(Graph(), infer, budget=Budget()), collector, call)

@@ -128,6 +128,7 @@ class Evaluator(Struct):
                 *labels,
             )
             return POISON
+        self.collector.going()
         bound.state = "busy"
         self._busy.append(bound)
         path = (*scope.path, bound.name)

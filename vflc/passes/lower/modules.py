@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -25,14 +26,21 @@ from vflc.syntax.parser import MAX_CHARACTERS, parse, read_source
 
 MOST_FILES = 100
 """That one spec uses, those that they use in turn included."""
+NO_FILES: Mapping[Path, str] = {}
 BESIDE = "use a .vfl file in the folder of the spec or below it"
 
 
 class Modules(Struct):
-    """Parses each used file once. `folder` is where the spec lies, None where it has no file."""
+    """Parses each used file once.
+
+    Args:
+        folder: where the spec lies, None where it has no file.
+        files: texts that stand for what lies there.
+    """
 
     collector: DiagnosticCollector
     folder: Path | None
+    files: Mapping[Path, str] = NO_FILES
     _loaded: dict[str, Scope] = field(default_factory=dict)
     _files: int = 0
     _characters: int = 0
@@ -112,12 +120,14 @@ class Modules(Struct):
         if folder is None or self.folder is None:
             self.collector.error("VFL0108", NO_FOLDER, item.file.span)
             return None
-        path = beside(item.file.value, folder, self.folder, ".vfl")
+        path = beside(item.file.value, folder, self.folder, ".vfl", self.files)
         if isinstance(path, str):
             self.collector.error("VFL0108", path, item.file.span, BESIDE)
             return None
         name = item.file.value
-        return self._load(str(path), path.parent, lambda: read_source(path, name), item.file.span)
+        text = self.files.get(path)
+        read = partial(read_source, path, name) if text is None else partial(SourceText, name, text)
+        return self._load(str(path), path.parent, read, item.file.span)
 
     def _load(
         self, key: str, folder: Path | None, load: Callable[[], SourceText], span: Span
@@ -151,7 +161,9 @@ class Modules(Struct):
         return False
 
 
-def beside(name: str, folder: Path, root: Path, suffix: str) -> Path | str:
+def beside(
+    name: str, folder: Path, root: Path, suffix: str, files: Mapping[Path, str] = NO_FILES
+) -> Path | str:
     """The file that `name` means in `folder`, or why it may not be used.
 
     A spec may come from somebody else, and a diagnostic shows lines of what it is about: what lies
@@ -163,6 +175,8 @@ def beside(name: str, folder: Path, root: Path, suffix: str) -> Path | str:
             return f"{name} is outside the folder of the spec"
         if path.suffix != suffix:
             return f"{name} is not {'an' if suffix == '.onnx' else 'a'} {suffix} file"
+        if path in files:
+            return path
         if not path.exists():
             return f"{ABSENT} {name}"
         return path if path.is_file() else f"{name} is not a file"
