@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from vflc_runtime import tensors
 from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
+from vflc_runtime.tensors import AnyTensor
 
 
 @contextmanager
@@ -111,28 +111,57 @@ METADATA = "vflc"
 """The one entry of a safetensors file's metadata."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
+def write_tensors(path: Path, given: Mapping[str, AnyTensor], metadata: Mapping[str, str]) -> str:
     """Writes tensors of any shape [*] to a new file that its owner alone may read, and syncs it.
 
     The metadata are one entry: safetensors orders several as it likes, and equal tensors with equal
     metadata are to be equal files.
+
+    Returns:
+        The file's SHA-256, as `checksums` gives it.
     """
-    # safetensors writes a view as if its memory were in one piece.
-    whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    os.close(private(path, os.O_WRONLY | os.O_CREAT))  # safetensors keeps the mode of what is there
-    save_file(whole, path, metadata={METADATA: json.dumps(metadata, sort_keys=True)})
-    sync(path)
+    seen = hashlib.sha256()
+    with open(path, "wb", opener=private) as file:
+        for part in tensors.content(given, {METADATA: json.dumps(metadata, sort_keys=True)}):
+            seen.update(part)
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+    return seen.hexdigest()
+
+
+def replace_tensors(path: Path, given: Mapping[str, AnyTensor], metadata: Mapping[str, str]) -> str:
+    """As `write_tensors`, in place of a file, in one instant."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        seen = write_tensors(new, given, metadata)
+        new.replace(path)
+        sync(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
+    return seen
+
+
+MAPPED_BYTES = 1 << 24
+"""From this size on a file of tensors is not read before somebody reads them."""
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Tensors of any shape [*] and metadata of a safetensors file; VFL0621 where it cannot be read."""
+    """Tensors of any shape [*] and metadata of a safetensors file; VFL0621 where it cannot be read.
+
+    Those of a large file lie in it: nobody writes into a file of tensors, others replace it.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()
             metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
             words = msgspec.convert(metadata, dict[str, str])
+            if path.stat().st_size >= MAPPED_BYTES:
+                return tensors.mapped(path), words
             return {name: file.get_tensor(name) for name in names}, words
-    except (OSError, SafetensorError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError, KeyError, msgspec.MsgspecError) as error:
         raise Failure("VFL0621", f"{path} cannot be read: {error}") from None
 
 

@@ -216,7 +216,7 @@ def test_tables_side_by_side_are_one_table(
     tmp_path: Path, penalty: str, optimizer: str, monkeypatch: Any
 ) -> None:
     """Of their widths together: the same numbers, whatever is asked of them between steps, and by blocks."""
-    monkeypatch.setattr(onnx_catch_up, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(onnx_catch_up, "BLOCK_NUMBERS", 12)
     one, three = (
         trained(tmp_path / str(len(widths)), widths, penalty, optimizer) for widths in ([6], [2, 1, 3])
     )

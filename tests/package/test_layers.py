@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "grammars": set(),
     "kernels": set(),
 }
-TOP = {"blas", "errors", "events", "files", "finite", "interrupts", "memory", "metrics"}
+TOP = {"blas", "errors", "events", "files", "finite", "interrupts", "memory", "metrics", "tensors"}
 RUN = {"bundle", "data", "engines", "transport", "protect", "population"}
 RUNTIME_MAY_IMPORT = {
     "bundle": set(),

@@ -241,6 +241,7 @@ CODES: dict[str, str] = {
     "VFL0785": "An onnxruntime that was not built for GPUs",
     "VFL0786": "No GPU that can be used",
     "VFL0787": "The GPU's memory does not suffice",
+    "VFL0790": "A setting of large tables that makes no sense",
     "VFL0781": "bfloat16 that has no effect",
     "VFL0766": "A part of a model that vflc exported",
     "VFL0770": "Weights of evidence for a label that never varies",

@@ -44,7 +44,8 @@ class TableGroup:
     All that the optimizer keeps for a row lies side by side in `kept`, so that one gather, one update
     and one scatter serve all tables and slots, and a row is one place in memory. `columns` are each
     table's, and `slot_widths` the slots' widths in order. Rows are as they were after the step in `last`,
-    where the optimizer makes up for steps that they missed since.
+    where the optimizer makes up for steps that they missed since. `changed` marks those whose numbers are
+    others than when the run was last saved.
     """
 
     def __init__(self, plan: Plan, updates: list[RowsUpdate]) -> None:
@@ -59,6 +60,7 @@ class TableGroup:
         self.slot_widths = {slot.name: width for slot in self.optimizer.slots}
         self.kept = np.empty((rows, width * len(self.slot_widths)), plan.precision)
         self.last = np.zeros(rows, np.int64) if self.optimizer.catch_up else None
+        self.changed = np.zeros(rows, np.bool_)
         for slot in self.optimizer.slots:
             self.slot(slot.name)[...] = slot.init
 
@@ -126,6 +128,10 @@ class Buffers:
         home = self._home.get(name)
         return self._single[name] if home is None else self._view(home, "weight", name)
 
+    def rows_of(self, weight: Weight) -> TableGroup | None:
+        """The tables that a weight is among; None where it is no table, or is not updated by rows."""
+        return self._row_home.get(weight.array)
+
     def slot(self, array: str, kind: str) -> Array:
         """An array's part of a slot, in the array's shape [*]."""
         rows = self._row_home.get(array)
@@ -181,6 +187,8 @@ class Buffers:
         for mine, given, _ in pairs:
             for name, view in mine.items():
                 view[...] = given[name]
+        for group in self.rows:
+            group.changed.fill(True)
 
 
 def check_last(name: str, last: Array, step: int) -> None:

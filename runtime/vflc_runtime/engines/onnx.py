@@ -16,10 +16,13 @@ from vflc_common.arrays import Array
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.buffers import Buffers
+from vflc_runtime.engines.lent_rows import lent_rows
 from vflc_runtime.engines.onnx_session import GraphSession, onnx_errors, ort_value, short
 from vflc_runtime.engines.onnx_updates import Updater, make_updaters, reader_of
 from vflc_runtime.engines.outside import OutsideRuns
 from vflc_runtime.engines.randoms import uniform
+from vflc_runtime.engines.table_rows import TableRows
+from vflc_runtime.tensors import AnyTensor
 
 _DTYPES = {"int": "int32"}
 NONE: Mapping[str, Array] = {}
@@ -61,11 +64,11 @@ class OnnxEngine:
         self._updaters: dict[str, Updater] = {}
         if "train" in programs:
             self._updaters = make_updaters(plan, self._buffers, self.threads)
-        self._readers = {
-            tuple(update.array for update in group.updates): reader
-            for group in self._buffers.rows
-            if (reader := reader_of(self._updaters, group)) is not None
-        }
+        groups = [(group, reader_of(self._updaters, group)) for group in self._buffers.rows]
+        late = [(group, reader) for group, reader in groups if reader is not None]
+        self._readers = {tuple(update.array for update in group.updates): reader for group, reader in late}
+        self.tables = TableRows(plan, self._buffers, self._readers)
+        self._lent = lent_rows(plan, self._buffers, self.tables, late)
         self._done, self._copies = 0, dict[str, Array]()
         self._shown: Mapping[str, Array] = NONE
         self._step = self._batch = self._rows = 0
@@ -73,7 +76,9 @@ class OnnxEngine:
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
         self._step, self._rows = step, rows
         self._batch += 1
-        if self._readers:
+        if self._lent is not None:
+            self._lent.take_back()
+        elif self._readers:
             self._show(program)
         held = self._held
         for name, array in inputs.items():
@@ -82,6 +87,8 @@ class OnnxEngine:
                 np.copyto(home, array, casting="unsafe")  # takes less than a new handle
             else:
                 self.put(name, np.array(array, self._dtypes[name]))
+        if self._lent is not None and self._done and program != "train":
+            self._lent.lend(self._values, self._done)
         for random in self._randoms[program]:
             shape = tuple(rows if size is None else size for size in random.shape)
             self.put(random.id, uniform(self._seed, random.id, step, shape, self.plan.precision))
@@ -143,20 +150,36 @@ class OnnxEngine:
     def values(self) -> list[str]:
         return [name for name in self._values if name not in self.plan.arrays]
 
+    def _lies(self) -> Buffers:
+        """All arrays, with rows of tables as they lie."""
+        if self._lent is not None:
+            self._lent.take_back()
+        return self._buffers
+
     def weights(self) -> dict[str, Array]:
-        return self._buffers.weights(self._current())
+        return self._lies().weights(self._current())
+
+    def resting_weights(self) -> dict[str, Array]:
+        """As `weights`, with rows of tables as they lie."""
+        return self._lies().weights()
+
+    def made_weights(self) -> dict[str, AnyTensor]:
+        """As `weights`, of tables whose rows must catch up without a copy of all."""
+        self._lies()
+        return self.tables.weights(self._done)
 
     def stored(self) -> dict[str, Array]:
         arrays = {name for names in self._readers for name in names}
-        weights = self._buffers.weights()
+        weights = self._lies().weights()
         return {w.name: weights[w.name] for w in self.plan.weights.values() if w.array in arrays}
 
     def slots(self) -> dict[str, Array]:
-        return self._buffers.slots()
+        return self._lies().slots()
 
     def load(
         self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None, step: int | None = None
     ) -> None:
+        self._lies()
         if slots is None and self._done:
             for reader in self._readers.values():
                 reader.settle(self._done)

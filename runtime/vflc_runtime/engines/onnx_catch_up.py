@@ -17,8 +17,8 @@ from vflc_runtime.engines.onnx_replay import RowsReplayer
 from vflc_runtime.engines.onnx_rows_graphs import row_reader
 from vflc_runtime.engines.onnx_session import CPU, load_series, ort_value
 
-BLOCK_ROWS = 1 << 16
-"""Rows that catch up at once where all of a table does."""
+BLOCK_NUMBERS = 1 << 20
+"""Numbers of tables that catch up at once where all rows do; what is made on the way takes a multiple."""
 
 
 def history_of(plan: Plan, optimizer: str) -> History | None:
@@ -30,7 +30,9 @@ def history_of(plan: Plan, optimizer: str) -> History | None:
 
 
 class Reader(Protocol):
-    """Lets tables catch up that the same ids read."""
+    """Lets tables catch up that the same ids read; `block_rows` at once where all rows do."""
+
+    block_rows: int
 
     def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
         """Rows [rows] of the tables become what they are after `step` steps.
@@ -43,6 +45,18 @@ class Reader(Protocol):
 
     def current(self, step: int) -> list[Array]:
         """The tables [rows, width] as they are after `step` steps; they hold until the next update."""
+        ...
+
+    def made(self, rows: slice, step: int) -> list[Array]:
+        """Some rows of the tables, [rows, width], as they are after `step` steps; these lie as they did."""
+        ...
+
+    def lend(self, rows: Indices, step: int) -> list[Array] | None:
+        """Rows [rows] of the tables become what they are after `step` steps.
+
+        Returns:
+            What they were, to be put back before anything else is done; None where they may stay.
+        """
         ...
 
     def settle(self, step: int) -> None:
@@ -72,6 +86,7 @@ class RowsReader:
         widths = [table.shape[1] for table in tables]
         self._session = row_reader(plan, group.optimizer, widths, group.slot_widths)
         self._binding = self._bound(tables, group.kept)
+        self.block_rows = max(1, BLOCK_NUMBERS // group.width)
 
     def _bound(self, tables: Sequence[Array], kept: Array) -> Any:
         binding = native.SessionIOBinding(self._session)
@@ -105,19 +120,35 @@ class RowsReader:
             del block
         return copies
 
+    def made(self, rows: slice, step: int) -> list[Array]:
+        """See `Reader`."""
+        assert self._group.last is not None
+        copies = [table[rows].copy() for table in self._tables]
+        last = self._group.last[rows]
+        self._run(self._bound(copies, self._group.kept[rows]), np.arange(len(last)), last, step)
+        return copies
+
+    def lend(self, rows: Indices, step: int) -> list[Array] | None:
+        """See `Reader`."""
+        before = [table[rows] for table in self._tables]
+        self.catch_up(rows, step)
+        return before
+
     def settle(self, step: int) -> None:
+        """See `Reader`."""
         assert self._group.last is not None
         for block, slots in self._blocks(self._tables, step):
             if slots is not None:
                 self._group.kept[block] = slots.numpy()
         self._group.last.fill(step)
+        self._group.changed.fill(True)
 
     def _blocks(self, tables: Sequence[Array], step: int) -> Any:
         """Lets `tables` catch up, and gives the slots of each block of rows."""
         group = self._group
         assert group.last is not None
-        for start in range(0, len(group.last), BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
+        for start in range(0, len(group.last), self.block_rows):
+            block = slice(start, start + self.block_rows)
             last = group.last[block]
             binding = self._bound([table[block] for table in tables], group.kept[block])
             yield block, self._run(binding, np.arange(len(last)), last, step)[1]

@@ -39,7 +39,7 @@ class RowsReplayer:
         self._session = in_place(plan, group.optimizer.id, 1)
         self._reads_step = any(given.name == "step" for given in self._session.inputs_meta)
         self._step = np.zeros((), plan.precision)
-        self._block = max(1, BLOCK_NUMBERS // group.width)
+        self._block = self.block_rows = max(1, BLOCK_NUMBERS // group.width)
         numbers = self._block * group.width
         self._parts = {name: np.empty(numbers, plan.precision) for name in ("weight", *group.slot_widths)}
         self._nothing = np.zeros(numbers, plan.precision)
@@ -60,6 +60,16 @@ class RowsReplayer:
         """See `Reader`."""
         self.settle(step)
         return list(self._tables)
+
+    def made(self, rows: slice, step: int) -> list[Array]:
+        """See `Reader`."""
+        self._replay(np.arange(len(self._group.kept))[rows], step)
+        return [table[rows] for table in self._tables]
+
+    def lend(self, rows: Indices, step: int) -> list[Array] | None:
+        """See `Reader`."""
+        self._replay(rows, step)
+        return None
 
     def settle(self, step: int) -> None:
         """All rows and all that is kept for them become what they are after `step` steps."""
@@ -84,6 +94,7 @@ class RowsReplayer:
             for name in group.slot_widths:
                 group.slot(name)[rows] = self._parts[name][:size].reshape(-1, width)
             last[rows] = step
+            group.changed[rows] = True
             calls += block.calls
         return calls
 

@@ -77,6 +77,7 @@ class RowsUpdater:
         self._find(values)
         if len(self._rows):
             weight, slots = self.reader.catch_up(self._rows, step - 1)
+            self._group.changed[self._rows] = True
             self._binding.bind_ortvalue_input("weight", weight)
             if self._group.slot_widths:
                 self._binding.bind_ortvalue_input("slots", slots)
@@ -123,6 +124,7 @@ class RowsUpdater:
             clipped = self._clipped(values, self._clip_norm)
             bind("gradient", ort_value(clipped))
         self._updater.run_with_iobinding(self._binding, None)
+        self._group.changed[rows] = True
         if self._group.last is not None:
             self._group.last[rows] = step
 

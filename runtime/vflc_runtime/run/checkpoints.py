@@ -5,7 +5,7 @@
     step-…/SHA256SUMS          of all of these
 
 A folder whose name has no dot was written whole: under another name, synced and renamed. What
-happened to it since, the checksums tell.
+happened to it since, the checksums tell. Of large tables it may have changes alone: see `row_changes`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from numpy.typing import NDArray
 
 from vflc_runtime import files
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import FellBack, Listener
 from vflc_runtime.metrics import MeterSums
+from vflc_runtime.run import row_changes
+from vflc_runtime.run.row_changes import ChangedRows, Kinds
 from vflc_runtime.run.shapes import BestEpoch, Natural, entries_fit
 
-Tensors = Mapping[str, NDArray[Any]]
 KEPT = 2
-"""Checkpoints that are kept: the last, and one before it."""
-_PROGRESS = "checkpoint.json"
+"""Checkpoints that are kept: the last, and one before it; and those that these continue."""
+_PROGRESS = row_changes.PROGRESS
 
 
 @dataclass
@@ -91,10 +91,28 @@ class RunProgress:
 
 @dataclass
 class Checkpoint:
-    """A run at one instant; `tensors[place][kind]`, kinds `model`, `stored`, `slots`, `best`, `meter`."""
+    """A run at one instant, as it was read: `tensors[place][kind]`.
+
+    Kinds are `model`, `stored`, `slots`, `best`, `meter` and `protections`.
+
+    Weights of large tables are among those `stored` alone, as they lie: `made_models` makes the model of it.
+    """
 
     progress: RunProgress
-    tensors: dict[str, dict[str, Tensors]]
+    tensors: row_changes.FoundTensors
+
+
+@dataclass
+class CheckpointToWrite:
+    """The same to be written: a path is a file that is there already, of the checkpoint before.
+
+    Attributes:
+        changed: by place, where its tables are large, the rows that are others than in that checkpoint.
+    """
+
+    progress: RunProgress
+    tensors: Mapping[str, Kinds]
+    changed: Mapping[str, ChangedRows] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -102,6 +120,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.before: Path | None = None
+        """The checkpoint since which it is known what changed; None where it is not."""
 
     def all(self) -> list[Path]:
         """Those that were written, oldest first, damaged or not."""
@@ -118,7 +138,7 @@ class Checkpoints:
         found: list[Path] = []
         damage: list[str] = []
         for path in self.all():
-            why = _damage(path)
+            why = _damage(path) or row_changes.broken(path, found)
             if why is None:
                 found.append(path)
                 damage.clear()
@@ -135,27 +155,40 @@ class Checkpoints:
             )
         return found
 
-    def write(self, checkpoint: Checkpoint, metadata: Mapping[str, str]) -> Path:
-        """Writes a checkpoint whole or not at all, and drops those that are no longer kept."""
+    def write(self, checkpoint: CheckpointToWrite, metadata: Mapping[str, str]) -> Path:
+        """Writes a checkpoint whole or not at all; of large tables what changed, where that is much less."""
         progress = checkpoint.progress
         folder = self.folder / progress.folder
         new = folder.with_name(".new")
         with files.writing(folder):
             try:
                 shutil.rmtree(new, ignore_errors=True)
-                _write(new, checkpoint, metadata)
+                _write(new, checkpoint, metadata, self._continued(checkpoint))
                 files.remove(folder)
                 new.rename(folder)
                 files.sync(self.folder)
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True)
                 raise
+        self.before = folder if checkpoint.changed else None
         return folder
 
+    def _continued(self, checkpoint: CheckpointToWrite) -> Path | None:
+        """The checkpoint to which only changes are written; None where all is."""
+        before = self.before
+        if before is None or before.name >= checkpoint.progress.folder:
+            return None
+        return before if row_changes.worth(checkpoint.tensors, checkpoint.changed, before) else None
+
     def drop(self) -> None:
-        """Removes all but the last that are kept."""
+        """Removes all but the last that are kept, and those that they continue."""
+        kept: set[Path] = set()
+        for path in self.all()[-KEPT:]:
+            with suppress(OSError, ValueError):
+                kept |= {path, *row_changes.chain(path)}
         for old in self.all()[:-KEPT]:
-            files.remove(old)
+            if old not in kept:
+                files.remove(old)
 
     def go_back(self, path: Path | None) -> None:
         """Removes what is later than a checkpoint, or all: as if never reached."""
@@ -179,7 +212,8 @@ def in_words(saved: Mapping[str, Any]) -> str:
 def read_progress(folder: Path) -> RunProgress:
     """How far the run was; VFL0621 where the file is of another version."""
     try:
-        found = RunProgress(**files.read_json(folder / _PROGRESS))
+        said = files.read_json(folder / _PROGRESS, dict[str, Any])
+        found = RunProgress(**{name: part for name, part in said.items() if name != row_changes.AFTER})
         progress = msgspec.convert(vars(found) | {"meter": found.meter or None}, RunProgress)
     except (OSError, ValueError, TypeError, msgspec.MsgspecError):
         raise not_readable(folder) from None
@@ -198,11 +232,20 @@ def not_readable(folder: Path) -> Failure:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """A checkpoint that is whole."""
-    tensors: dict[str, dict[str, Tensors]] = {}
+    """A checkpoint that is whole, and so are those that it continues."""
+    try:
+        links = [_tensors(path) for path in reversed(row_changes.chain(folder))]
+        return Checkpoint(read_progress(folder), row_changes.joined(links))
+    except (OSError, KeyError, ValueError):
+        raise not_readable(folder) from None
+
+
+def _tensors(folder: Path) -> row_changes.FoundTensors:
+    """What is in the files of a checkpoint alone."""
+    tensors: row_changes.FoundTensors = {}
     for file in sorted(folder.glob("*/*.safetensors")):
         tensors.setdefault(file.parent.name, {})[file.stem] = files.read_tensors(file)[0]
-    return Checkpoint(read_progress(folder), tensors)
+    return tensors
 
 
 def _damage(folder: Path) -> str | None:
@@ -214,15 +257,29 @@ def _damage(folder: Path) -> str | None:
     return files.differing(folder, sums, {*sums, *there})
 
 
-def _write(folder: Path, checkpoint: Checkpoint, metadata: Mapping[str, str]) -> None:
+def _write(
+    folder: Path, checkpoint: CheckpointToWrite, metadata: Mapping[str, str], before: Path | None
+) -> None:
+    """Writes it into a new folder; of large tables what changed since the one `before`, if there is one."""
     files.make_folder(folder)
-    for place, kinds in checkpoint.tensors.items():
+    progress, sums = checkpoint.progress, dict[str, str]()
+    for place, every in checkpoint.tensors.items():
         files.make_folder(folder / place)
+        changed = checkpoint.changed.get(place) if before is not None else None
+        kinds = every if changed is None else row_changes.divided(every, changed)
         for kind, tensors in kinds.items():
-            saved = {name: str(value) for name, value in checkpoint.progress.saved(kind == "best").items()}
-            files.write_tensors(folder / place / f"{kind}.safetensors", tensors, {**metadata, **saved})
+            name = f"{place}/{kind}.safetensors"
+            if isinstance(tensors, Path):
+                files.link_or_copy(tensors, folder / name)
+                sums[name] = files.read_sums(tensors.parents[1])[name]
+            else:
+                saved = {key: str(value) for key, value in progress.saved(kind == "best").items()}
+                sums[name] = files.write_tensors(folder / name, tensors, {**metadata, **saved})
         files.sync(folder / place)
-    files.write_json(folder / _PROGRESS, asdict(checkpoint.progress))
-    written = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
-    files.write_bytes(folder / files.SUMS, files.sums_content(files.checksums(folder, written)))
+    said = asdict(progress)
+    if before is not None:
+        said[row_changes.AFTER] = msgspec.to_builtins(row_changes.link_to(before))
+    files.write_json(folder / _PROGRESS, said)
+    sums |= files.checksums(folder, [_PROGRESS])
+    files.write_bytes(folder / files.SUMS, files.sums_content(sums))
     files.sync(folder)

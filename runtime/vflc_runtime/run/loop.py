@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,13 @@ from vflc_runtime.protect import record, spending
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.run import fitting, start, start_weights, units
 from vflc_runtime.run.coordinator import Coordinator
+from vflc_runtime.run.large_tables import large_tables
+from vflc_runtime.run.row_changes import ChangedRows
 from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.run.settings import bits
-from vflc_runtime.run.state import RunFolder, Tensors
+from vflc_runtime.run.state import MadeModels, RunFolder, Tensors
 from vflc_runtime.run.training import CheckpointState, TrainingLoop
+from vflc_runtime.tensors import AnyTensor
 
 _REPORT_SECONDS = 0.2
 
@@ -53,7 +57,8 @@ class EpochLoop(TrainingLoop):
         self.session, self.data, self.order = session, data, order
         training = next(iter(session.bundle.plans.values())).training
         self.monitor, self.patience, self.keep_best = training.monitor, training.patience, training.best
-        self.best_weights: dict[str, dict[str, NDArray[Any]]] = {}
+        self.best_weights: dict[str, Mapping[str, AnyTensor] | Path] = {}
+        self.large = large_tables(session.engines)
         self.meter = session.meter("train")
         self._undefined: str | None = None
         self._reported = 0.0
@@ -81,7 +86,10 @@ class EpochLoop(TrainingLoop):
                 counts = progress.protections.get(place, {})
                 self.session.guards()[place].resume(counts, kinds.get("protections", {}))
             if "best" in kinds:
-                self.best_weights[place] = dict(kinds["best"])
+                self.best_weights[place] = kinds["best"]
+        lie = {place: tensors[place].get("stored", {}).keys() for place in self.large}
+        if lie and all(large.tables.names <= lie[place] for place, large in self.large.items()):
+            self.run_folder.checkpoints.before = self.run_folder.checkpoints.folder / progress.folder
         self.session.steps = progress.step
         self.session.count_sent(progress.sent)
         if progress.meter:
@@ -142,7 +150,7 @@ class EpochLoop(TrainingLoop):
             if self.over is not None:
                 return False
             if every is not None and progress.step % every == 0:
-                self.save()
+                self.save(publish=False)
         return True
 
     def _batches(self, indices: Iterator[Indices]) -> Iterator[tuple[Indices, Callable[[], Inputs]]]:
@@ -233,7 +241,9 @@ class EpochLoop(TrainingLoop):
         progress.best["epoch"] = progress.epoch
         progress.waited = 0
         if self.keep_best:
-            self.best_weights = self.session.weights_by_place()
+            step = progress.step
+            self.best_weights = {**self.session.weights_by_place(without=self.large)}
+            self.best_weights |= {place: large.model(step) for place, large in self.large.items()}
 
     def _scores(self, train: Meter) -> tuple[Scores, Scores]:
         """What is known here of the training rows and, where there are any, of the validation rows."""
@@ -249,6 +259,8 @@ class EpochLoop(TrainingLoop):
     def _state(self, place: str) -> dict[str, Tensors]:
         """Weights and slots of a place; VFL0611 where training diverged."""
         engine = self.session.engines[place]
+        if place in self.large:
+            return self.large[place].state(self.progress.step)
         state: dict[str, Tensors] = {"model": engine.weights(), "slots": engine.slots()}
         if stored := engine.stored():
             state["stored"] = stored
@@ -261,9 +273,9 @@ class EpochLoop(TrainingLoop):
         progress.sent = self.session.sent()
         progress.meter = self.meter.sums() if progress.position else None
         meters = self.meter.tensors() if progress.position else {}
-        tensors: CheckpointState = {}
+        tensors: dict[str, dict[str, Mapping[str, AnyTensor] | Path]] = {}
         for place in self.session.engines:
-            tensors[place] = self._state(place)
+            tensors[place] = {**self._state(place)}
             if place in meters:
                 tensors[place]["meter"] = meters[place]
             if place in self.best_weights:
@@ -274,6 +286,22 @@ class EpochLoop(TrainingLoop):
                 check_kept(place, {"protections": memories}, progress.step)
                 tensors[place]["protections"] = memories
         return tensors
+
+    def changed(self) -> Mapping[str, ChangedRows]:
+        """See `TrainingLoop`."""
+        return {place: large.tables.changed() for place, large in self.large.items()}
+
+    def made(self, publish: bool) -> MadeModels:
+        """See `TrainingLoop`."""
+        step = self.progress.step
+        return {place: large.model(step) if publish else None for place, large in self.large.items()}
+
+    def written(self, folder: Path) -> None:
+        """See `TrainingLoop`."""
+        for place, large in self.large.items():
+            large.tables.saved()
+            if place in self.best_weights:
+                self.best_weights[place] = folder / place / "best.safetensors"
 
     def results(self) -> dict[str, Any]:
         """See `TrainingLoop`."""

@@ -104,7 +104,9 @@ class RoundLoop(TrainingLoop):
     def state(self) -> CheckpointState:
         """See `TrainingLoop`."""
         hub, places = self.rounds.hub, self.population
-        tensors: CheckpointState = {places.hub.place: {"model": hub.weights, "slots": hub.slots()}}
+        tensors: dict[str, dict[str, Tensors]] = {
+            places.hub.place: {"model": hub.weights, "slots": hub.slots()}
+        }
         if self.rounds.kept:
             tensors[places.users.place] = {"model": self.rounds.kept}
         for place, kinds in tensors.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -177,11 +177,12 @@ class Session:
         found = {name: w.copy() for engine in self.engines.values() for name, w in engine.weights().items()}
         return joined((engine.plan for engine in self.engines.values()), found)
 
-    def weights_by_place(self) -> dict[str, dict[str, Array]]:
+    def weights_by_place(self, without: Container[str] = ()) -> dict[str, dict[str, Array]]:
         """A copy of every weight, in its shape [rows, …], by place and by the name that it has there."""
         return {
             place: {name: w.copy() for name, w in engine.weights().items()}
             for place, engine in self.engines.items()
+            if place not in without
         }
 
     def meter(self, program: str) -> Meter:

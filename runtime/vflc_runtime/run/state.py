@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from vflc_common.words import DEFAULT_ENGINE
+
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle, PopulationBundle, of_parties, of_population, open_any
 from vflc_runtime.data.encoders import may_be_fitted
@@ -30,18 +32,22 @@ from vflc_runtime.run.checkpoints import (
     KEPT,
     Checkpoint,
     Checkpoints,
+    CheckpointToWrite,
     RunProgress,
-    Tensors,
     in_words,
     name_of,
     read_checkpoint,
 )
+from vflc_runtime.run.made_models import made, whole
 from vflc_runtime.run.shapes import settings_fit
+from vflc_runtime.tensors import AnyTensor, Tensors
 
-__all__ = ["FORMAT", "KEPT", "Checkpoint", "RunFolder", "RunProgress", "Tensors"]
+__all__ = ["FORMAT", "KEPT", "Checkpoint", "CheckpointToWrite", "RunFolder", "RunProgress", "Tensors"]
 
 FORMAT = 1
 MODEL = "model.safetensors"
+MadeModels = Mapping[str, Mapping[str, AnyTensor] | None]
+"""By place the model to publish where no checkpoint has it; None where the one that is there is left."""
 
 
 class RunFolder:
@@ -133,33 +139,49 @@ class RunFolder:
             fitted.update(found)
         return fitted
 
-    def save(self, checkpoint: Checkpoint) -> Path:
+    def save(self, checkpoint: CheckpointToWrite, made: MadeModels) -> Path:
         """Writes a checkpoint whole or not at all, then puts the models in their places."""
-        progress = checkpoint.progress
-        digest = str(self.settings["digest"])
-        mark = {"step": str(progress.step), "digest": digest, "state": progress.name}
-        folder = self.checkpoints.write(checkpoint, mark)
-        self.publish(progress.history)
+        folder = self.checkpoints.write(checkpoint, self._mark(checkpoint.progress))
+        self.publish(checkpoint.progress, made)
         self.checkpoints.drop()
         return folder
 
-    def publish(self, history: list[dict[str, Any]]) -> None:
+    def _mark(self, progress: RunProgress) -> dict[str, str]:
+        """What a file says of which state of which run it is."""
+        digest = str(self.settings["digest"])
+        return {"step": str(progress.step), "digest": digest, "state": progress.name}
+
+    def publish(self, progress: RunProgress, made: MadeModels) -> None:
         """Puts what the last checkpoint holds where people look: the models and the history.
 
         The checksums come last: until they are written, models do not fit them, and whoever reads
         takes those of the checkpoint, which are all of one step.
         """
         folder = self.checkpoints.all()[-1]
-        written, sums = files.read_sums(folder), files.read_sums(self.path)
-        with files.writing(self.path):
-            for place in (each for each in folder.iterdir() if each.is_dir()):
-                best = place / "best.safetensors"
-                source = best if best.exists() else place / "model.safetensors"
-                files.link_or_copy(source, self.path / place.name / MODEL)
-                sums[f"{place.name}/{MODEL}"] = written[f"{place.name}/{source.name}"]
-        files.replace_with(self.path / files.SUMS, files.sums_content(sums))
-        lines = "".join(json.dumps(entry) + "\n" for entry in history)
+        places = [each for each in folder.iterdir() if each.is_dir()]
+        best = {place.name for place in places if (place / "best.safetensors").exists()}
+        if all(place in best or given is not None for place, given in made.items()):
+            self._publish(folder, [each.name for each in places], best, progress, made)
+        lines = "".join(json.dumps(entry) + "\n" for entry in progress.history)
         files.replace_with(self.path / "history.jsonl", lines.encode())
+
+    def _publish(
+        self, folder: Path, places: Iterable[str], best: set[str], progress: RunProgress, made: MadeModels
+    ) -> None:
+        written, sums = files.read_sums(folder), files.read_sums(self.path)
+        saved = {key: str(value) for key, value in progress.saved(False).items()}
+        with files.writing(self.path):
+            for place in places:
+                target, given = self.path / place / MODEL, made.get(place)
+                if given is not None and place not in best:
+                    sums[f"{place}/{MODEL}"] = files.replace_tensors(
+                        target, given, {**self._mark(progress), **saved}
+                    )
+                else:
+                    source = "best.safetensors" if place in best else "model.safetensors"
+                    files.link_or_copy(folder / place / source, target)
+                    sums[f"{place}/{MODEL}"] = written[f"{place}/{source}"]
+        files.replace_with(self.path / files.SUMS, files.sums_content(sums))
 
     @contextmanager
     def telling_what_is_kept(self) -> Iterator[None]:
@@ -216,7 +238,7 @@ class RunFolder:
         if path is None:
             return self.models(bundle), self.which()
         checkpoint = read_checkpoint(path)
-        kept = {place: kinds.get("best", kinds["model"]) for place, kinds in checkpoint.tensors.items()}
+        kept = self._models_of(checkpoint, checkpoint.tensors)
         best = any("best" in kinds for kinds in checkpoint.tensors.values())
         return kept, in_words(checkpoint.progress.saved(best))
 
@@ -270,12 +292,24 @@ class RunFolder:
         found = self.checkpoints.whole(listen)
         if found:
             listen(FellBack(damage, found[-1]))
-            tensors = read_checkpoint(found[-1]).tensors
-            return {place: tensors[place].get("best", tensors[place]["model"]) for place in places}
+            return self._models_of(read_checkpoint(found[-1]), places)
         if self.saved:
             raise Failure("VFL0621", damage, "restore the run's folder from a copy, or train again")
         help = "continue it: `vflc train --resume`, in Python `vflc.load(RUN).fit(data)`"
         raise Failure("VFL0629", f"{self.path} has no trained model yet", help)
+
+    def _models_of(self, checkpoint: Checkpoint, places: Iterable[str]) -> dict[str, Tensors]:
+        """The weights of places in a checkpoint; of large tables they are made."""
+        kinds = {place: checkpoint.tensors[place] for place in places}
+        found = {place: whole(each) for place, each in kinds.items()}
+        there = {place: model for place, model in found.items() if model is not None}
+        if len(there) == len(kinds):
+            return there
+        plans, step = self.bundle(DEFAULT_ENGINE).plans, checkpoint.progress.step
+        return {
+            place: there[place] if place in there else made(plans[place], kinds[place], step)
+            for place in kinds
+        }
 
     def trained(self, places: Iterable[str]) -> tuple[dict[str, Tensors], str]:
         """The saved models of places, and the name of their state, the same at all parties of the run.

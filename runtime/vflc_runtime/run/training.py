@@ -17,9 +17,10 @@ from vflc_runtime import events
 from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.run.checkpoints import not_readable
 from vflc_runtime.run.coordinator import Alone, Coordinator
-from vflc_runtime.run.state import Checkpoint, RunFolder, RunProgress, Tensors
+from vflc_runtime.run.row_changes import ChangedRows, Kinds
+from vflc_runtime.run.state import Checkpoint, CheckpointToWrite, MadeModels, RunFolder, RunProgress, Tensors
 
-CheckpointState = dict[str, dict[str, Tensors]]
+CheckpointState = Mapping[str, Kinds]
 """What a checkpoint holds: by place and kind."""
 
 
@@ -46,6 +47,7 @@ class TrainingLoop(ABC):
         self.listen, self.interrupts = listen, interrupts
         self.coordinator: Coordinator = coordinator or Alone()
         self.progress = RunProgress(run=self.coordinator.run)
+        run.checkpoints.before = None
         self._carried = 0.0
         self._clock = time.perf_counter()
 
@@ -68,6 +70,17 @@ class TrainingLoop(ABC):
     def state(self) -> CheckpointState:
         """What a checkpoint holds now; `progress` is brought up to date with it."""
 
+    def changed(self) -> Mapping[str, ChangedRows]:
+        """By place, where tables are large, the rows that have changed since the last checkpoint."""
+        return {}
+
+    def made(self, publish: bool) -> MadeModels:
+        """By place, where tables are large, the model; None unless it is to be put where people look."""
+        return {}
+
+    def written(self, folder: Path) -> None:  # noqa: B027
+        """Takes in that a checkpoint was written, or that the run goes on from it."""
+
     @abstractmethod
     def results(self) -> dict[str, Any]:
         """What metrics.json says of a model of this kind when the run is over."""
@@ -89,7 +102,9 @@ class TrainingLoop(ABC):
         except (KeyError, ValueError):  # parts that there are not, or not in this shape
             raise not_readable(folder) from None
         self._carried = progress.seconds
-        self.run_folder.publish(progress.history)  # the process may have died just before it did
+        self.written(folder)
+        # the process may have died just before it did
+        self.run_folder.publish(progress, self.made(not progress.position))
         self.listen(events.Resumed(progress.step, len(progress.history) + 1))
 
     def run(self) -> dict[str, Any]:
@@ -107,13 +122,14 @@ class TrainingLoop(ABC):
         if self.coordinator.stop_after(self.progress.step, self.interrupts.asked):
             raise Interrupted(self.progress.step, saved or self.save())
 
-    def save(self) -> Path:
-        """Writes a checkpoint; its folder."""
+    def save(self, publish: bool = True) -> Path:
+        """Writes a checkpoint; its folder. Models of large tables are put where people look if asked to."""
         progress = self.progress
         progress.seconds = self.seconds()
-        tensors = self.state()
+        state = CheckpointToWrite(progress, self.state(), self.changed())
         self.coordinator.before_saving()
-        folder = self.run_folder.save(Checkpoint(progress, tensors))
+        folder = self.run_folder.save(state, self.made(publish))
+        self.written(folder)
         self.coordinator.saved(progress.step)
         self.listen(events.Saved(progress.step, folder))
         return folder
