@@ -8,6 +8,7 @@ from vflc_kernels import DOMAIN
 from vflc_kernels.dense import dense
 from vflc_kernels.fuse import fuse
 from vflc_kernels.graphs import drop_identities, drop_unread, kinds
+from vflc_kernels.sums import sums
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +25,7 @@ def replace(model: onnx.ModelProto, bfloat16: bool = False) -> list[str]:
     drop_identities(model.graph)
     drop_unread(model.graph)
     found = kinds(model)
-    texts = [*dense(model.graph, found, bfloat16), *fuse(model.graph, found)]
+    texts = [*dense(model.graph, found, bfloat16), *fuse(model.graph, found), *sums(model.graph, found)]
     if texts and all(each.domain != DOMAIN for each in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
     return texts

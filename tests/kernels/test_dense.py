@@ -96,6 +96,22 @@ def test_bits_are_those_of_one_thread_and_of_any_rows(bfloat16: bool) -> None:
     np.testing.assert_array_equal(forward(x[3:10], w, b, True, 1, bfloat16), y[3:10])
 
 
+@pytest.mark.parametrize(("bfloat16", "block"), [(False, 256), (True, 512)])
+def test_a_weight_s_gradient_is_that_of_one_block_of_rows_after_another(bfloat16: bool, block: int) -> None:
+    """So the bits do not depend on whether rows are shared out in large pieces or in small ones."""
+    x, w, _, dy = drawn(1600, 33, 50)
+    parts = [
+        backward(x[start : start + block], dy[start : start + block], None, w, 1, bfloat16)
+        for start in range(0, 1600, block)
+    ]
+    due = parts[0][0]
+    for dw, _, _ in parts[1:]:
+        due = due + dw
+    dw, dx, _ = backward(x, dy, None, w, 2, bfloat16)
+    np.testing.assert_array_equal(dw, due)
+    np.testing.assert_array_equal(dx, np.concatenate([each[1] for each in parts]))
+
+
 def test_both_kinds_of_avx_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     if products(False) != "avx512":
         pytest.skip("this processor has no AVX-512")

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <thread>
 
 namespace vflc {
 
@@ -35,7 +36,7 @@ class Workspace {
   Size size_ = 0;
 };
 
-thread_local Workspace workspace;
+thread_local Workspace workspace, workspace_of_piece;
 
 bool allowed(const char* kind) {
   const char* most = std::getenv("VFLC_KERNELS");
@@ -55,6 +56,13 @@ const Products* products(bool bf16) {
   if (allowed("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &avx2_products;
 #endif
   return bf16 ? nullptr : &generic_products;
+}
+
+void* piece_space(Size bytes) { return workspace_of_piece.at_least(bytes); }
+
+bool few_processors() {
+  static const bool few = std::thread::hardware_concurrency() <= 4;
+  return few;
 }
 
 void dense(const Products& products, const Dense& dense, const Threads& threads) {

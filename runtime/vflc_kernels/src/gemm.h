@@ -59,6 +59,12 @@ extern const Products avx2_products, avx512_products, bf16_products;
 // (sums stay float32), or null where it has none. VFLC_KERNELS=avx2 or =generic in the environment forbids faster ones.
 const Products* products(bool bf16);
 
+// Memory that a thread works in while it does a piece of a product, aligned to 64: beside what products are given.
+void* piece_space(Size bytes);
+
+// Whether rows are better shared out in large pieces, which stay in a processor's cache, than in many small ones.
+bool few_processors();
+
 void dense(const Products&, const Dense&, const Threads&);
 void dense_backward(const Products&, const DenseBackward&, const Threads&);
 

@@ -81,7 +81,7 @@ class Context {
   void parallel(size_t parts, const Part& part) const {
     if (parts == 1) return part(size_t{0});
     void (*run)(void*, size_t) = [](void* part, size_t index) { (*static_cast<const Part*>(part))(index); };
-    ort_.call(Ort::parallel_for, static_cast<const OrtKernelContext*>(context_), run, parts, size_t{0},
+    ort_.call(Ort::parallel_for, static_cast<const OrtKernelContext*>(context_), run, parts, parts,
               const_cast<void*>(static_cast<const void*>(&part)));
   }
 

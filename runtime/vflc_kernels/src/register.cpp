@@ -5,6 +5,7 @@
 #include "launch.h"
 #include "operators.h"
 #include "rows.h"
+#include "sum_axis.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -45,6 +46,8 @@ EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* b
       add<PutRows<double>>(ort, made);
       add<SumRows<float>>(ort, made);
       add<SumRows<double>>(ort, made);
+      add<SumAxis<float>>(ort, made);
+      add<SumAxis<double>>(ort, made);
       add<Launch<float>>(ort, made);
       add<Launch<double>>(ort, made);
       return made;

@@ -78,6 +78,13 @@ void copy(T* to, const T* from, int64_t size) {
   else std::memcpy(to, from, static_cast<size_t>(size) * sizeof(T));
 }
 
+// Asks for all of a row that is about to be read or written.
+template <class T>
+void prefetch(const T* row, int64_t width) {
+  constexpr int64_t line = 64 / sizeof(T);
+  for (int64_t column = 0; column < width; column += line) __builtin_prefetch(row + column);
+}
+
 template <class Row>
 void each_row(const Context& context, int64_t count, const Row& row) {
   if (count == 0) return;
@@ -105,7 +112,7 @@ void TakeRows<T>::compute(const Context& context) {
   each_row(context, count, [&](int64_t index, int64_t end) {
     const int64_t row = rows ? rows[index] : index;
     if (rows && index + kAhead < end)
-      for (const auto& each : from) __builtin_prefetch(each.at + rows[index + kAhead] * each.width);
+      for (const auto& each : from) prefetch(each.at + rows[index + kAhead] * each.width, each.width);
     for (const Piece& each : plan)
       copy(to[each.to] + index * widths[each.to] + each.to_column,
            from[each.from].at + row * from[each.from].width + each.from_column, each.size);
@@ -136,7 +143,7 @@ void PutRows<T>::compute(const Context& context) {
   const std::vector<Piece> plan = pieces(widths_of(from), widths_of(to));
   each_row(context, count, [&](int64_t index, int64_t end) {
     if (index + kAhead < end)
-      for (const auto& each : to) __builtin_prefetch(each.at + rows[index + kAhead] * each.width, 1);
+      for (const auto& each : to) prefetch(each.at + rows[index + kAhead] * each.width, each.width);
     for (const Piece& each : plan)
       copy(to[each.to].at + rows[index] * to[each.to].width + each.to_column,
            from[each.from].at + index * from[each.from].width + each.from_column, each.size);
