@@ -84,7 +84,7 @@ def test_what_a_model_says(model: vflc.Model, tmp_path: Path) -> None:
     assert model.crossing.to_arrow().column_names == list(model.crossing.columns)
     assert model.findings == [] and model.graph().startswith("flowchart") and "digraph" in model.graph("dot")
     with pytest.raises(ValueError, match="mermaid"):
-        model.graph("svg")
+        model.graph("png")
     assert (model.save(tmp_path / "bundle") / "manifest.json").is_file()
 
 

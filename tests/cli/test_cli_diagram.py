@@ -1,87 +1,133 @@
-"""Pictures of a manifest."""
+"""`vflc graph`: pictures of a spec and of a bundle as files of four kinds."""
 
+import json
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
+from signing import sign
 
-from vflc.emit.manifest.diagram import dot, mermaid, shape, volume
+from vflc import driver
+from vflc.cli.main import run
 
-
-def edge(
-    name: str, source: str, target: str, phase: str, sizes: list[object], **more: object
-) -> dict[str, object]:
-    return {
-        "id": name, "from": source, "to": target, "phase": phase, "shape": sizes,
-        "bytes_per_row": 128, "bytes_per_step": 0, "programs": ["train"], **more,
-    }  # fmt: skip
+SPECS = Path(__file__).parents[2] / "specs"
+SPEC = SPECS / "deepfm" / "deepfm.vfl"
 
 
-MANIFEST = {
-    "model": 'a "model"',
-    "places": ["alice", "bob", "hub"],
-    "parties": [
-        {"name": "alice", "features": ["Age", "Sex"], "labels": [], "columns": []},
-        {"name": "bob", "features": [f"C{i}" for i in range(20)], "labels": ["liked"], "columns": []},
-    ],
-    "edges": [
-        edge("a.deep", "alice", "hub", "forward", ["batch", 32]),
-        edge("a.v", "alice", "hub", "forward", ["batch", None, 16], bytes_per_row=0),
-        edge("deep.gradient", "hub", "alice", "backward", ["batch", 32]),
-        edge("served", "bob", "hub", "forward", ["batch", 1], programs=["predict"]),
-    ],
-    "messages": [
-        {"from": "alice", "to": "hub", "phase": "forward", "programs": ["train"], "edges": ["a.deep", "a.v"]},
-        {
-            "from": "hub",
-            "to": "alice",
-            "phase": "backward",
-            "programs": ["train"],
-            "edges": ["deep.gradient"],
-        },
-        {"from": "bob", "to": "hub", "phase": "forward", "programs": ["predict"], "edges": ["served"]},
-    ],
-}
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle") / "deepfm"
+    driver.compile_spec(SPEC).write(folder)
+    return folder
 
 
-def test_mermaid() -> None:
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("p.svg", "<svg"), ("p.HTML", "<!doctype html>"), ("p.mmd", "flowchart"), ("p.dot", "digraph")],
+    ids=["svg", "html", "mmd", "dot"],
+)
+def test_the_name_of_the_file_says_what_it_is(tmp_path: Path, name: str, start: str) -> None:
+    assert run(["graph", str(SPEC), "-o", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text("utf-8").startswith(start)
+
+
+def test_mermaid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", str(SPEC), "--boxes", "0"]) == 0
     assert (
-        mermaid(MANIFEST)
-        == """flowchart LR
-  subgraph alice_place["alice"]
-    alice_features["features<br>Age, Sex"]
-    alice_model(["model at alice"])
-    alice_features --> alice_model
+        capsys.readouterr().out
+        == """flowchart TB
+  subgraph place0["alice"]
+    box0[["4 features<br>UserID, Gender, Age, Occupation"]]
+    box3[["a<br>15 values"]]
   end
-  subgraph bob_place["bob"]
-    bob_features["features<br>C0, C1, C2, C3, C4, C5 and 14 more"]
-    bob_labels["labels<br>liked"]
-    bob_model(["model at bob"])
-    bob_features --> bob_model
-    bob_labels --> bob_model
+  subgraph place1["bob"]
+    box1[["2 features<br>MovieID, Genres"]]
+    box2["liked<br>label: computed"]
+    box4[["b<br>22 values"]]
+    box5["v<br>add [16]"]
+    box6[["fm<br>8 values"]]
+    box7[["logit<br>9 values"]]
+    box8(["liked<br>prediction: sigmoid [1]"])
+    box9[["objective<br>2 values"]]
   end
-  subgraph hub_place["hub"]
-    hub_model(["model at hub"])
-  end
-  alice_model -- "a.deep [32] 128 B a row<br>a.v [? × 16] -" --> hub_model
-  hub_model -. "deep.gradient [32] 128 B a row" .-> alice_model
-"""
+  box10{{"4 values<br>→ bob: 200 B a row<br>tells at most the codes of 4 columns<br>← 4 gradients: 200 B a row<br>tells at most the codes of 3 columns<br>exact label"}}
+  box3 <==> box10
+  box0 --> box3
+  box1 --> box4
+  box10 ==> box5
+  box4 --> box5
+  box10 ==> box6
+  box4 --> box6
+  box5 --> box6
+  box10 ==> box7
+  box4 --> box7
+  box6 --> box7
+  box7 --> box8
+  box7 --> box9
+  box2 --> box9
+"""  # noqa: E501
     )
 
 
-def test_dot_is_quoted_and_complete() -> None:
-    text = dot(MANIFEST)
-    assert text.startswith('digraph "a \\"model\\"" {')
-    assert '"hub_model" -> "alice_model" [label="deep.gradient [32] 128 B a row", style=dashed];' in text
-    assert text.count("subgraph") == 3 and text.count("{") == text.count("}")
+def test_blocks_fold_and_unfold(capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(*options: str) -> str:
+        assert run(["graph", str(SPEC), *options]) == 0
+        return capsys.readouterr().out
+
+    assert "logit.mlp.1.relu" in shown("--unfold", "logit.mlp.1") and "logit.mlp.1.relu" not in shown()
+    assert '"a.v<br>' in shown() and '"a.v<br>' not in shown("--fold", "a")
+    assert shown("--boxes", "1000").count("[[") == 0
+
+
+def test_a_block_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", str(SPEC), "--unfold", "logit.mpl"]) == 2
+    assert "there is no block `logit.mpl`; did you mean `logit.mlp`?" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not shutil.which("dot"), reason="Graphviz is not installed")
-def test_graphviz_reads_it() -> None:
-    subprocess.run(["dot", "-Tsvg"], input=dot(MANIFEST), text=True, check=True, capture_output=True)
+def test_graphviz_reads_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", str(SPEC), "--format", "dot"]) == 0
+    text = capsys.readouterr().out
+    subprocess.run(["dot", "-Tcanon"], input=text, text=True, check=True, capture_output=True)
 
 
-def test_shape_and_volume() -> None:
-    assert shape({"shape": ["batch"]}) == "[1]"
-    assert shape({"shape": [3, 4]}) == "[3 × 4] once a step"
-    assert volume({"bytes_per_row": 4096, "bytes_per_step": 8}) == "4,096 B a row + 8 B a step"
+def test_a_bundle_is_drawn_without_its_spec(bundle: Path, tmp_path: Path) -> None:
+    assert run(["graph", str(bundle), "-o", str(tmp_path / "p.svg")]) == 0
+    text = "\n".join(ET.fromstring((tmp_path / "p.svg").read_text("utf-8")).itertext())
+    assert "→ bob: 200 B a row" in text and "what runs here" in text
+
+
+@pytest.mark.parametrize("change", ["sizes", "places", "learned"])
+def test_a_bundle_that_does_not_say_it_is_refused(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    if change == "sizes":
+        manifest["edges"][0]["bytes_per_row"] = "many"
+    elif change == "places":
+        manifest["edges"][0]["depends_on"] = manifest["edges"][0].pop("to")
+    else:
+        manifest["learned"][0]["bound"] = {"kind": "some"}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    sign(copy)
+    assert run(["graph", str(copy)]) == 1
+    assert "VFL0613" in capsys.readouterr().err
+
+
+def test_a_spec_with_mistakes_is_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "wrong.vfl"
+    path.write_text(SPEC.read_text("utf-8").replace("alice.features", "alice.feature"), "utf-8")
+    assert run(["graph", str(path), "-o", str(tmp_path / "p.svg")]) == 1
+    assert "VFL01" in capsys.readouterr().err and not (tmp_path / "p.svg").exists()
+
+
+def test_a_population_says_what_users_ask_for_and_send_back(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", str(SPECS / "fedrecon" / "fedrecon.vfl")]) == 0
+    text = capsys.readouterr().out
+    assert (
+        "items.ids" in text and "→ users: 200 B a row of it" in text and "← change: 200 B a row of it" in text
+    )

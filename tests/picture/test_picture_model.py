@@ -8,7 +8,10 @@ import pytest
 
 from vflc import driver
 from vflc.diagnostics import SourceText
-from vflc.picture.draw import SvgPicture, draw, laid_out
+from vflc.picture.draw import SvgPicture, draw
+from vflc.picture.folding import diagram
+from vflc.picture.layout import lay_out
+from vflc.picture.of_manifest import sketch_manifest
 from vflc.picture.svg import style
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +113,7 @@ def test_a_model_that_has_no_places_yet_is_drawn() -> None:
 def test_a_manifest_is_drawn() -> None:
     bundle = driver.compile_spec(ROOT / "specs" / "deepfm" / "deepfm.vfl")
     manifest = json.loads(json.dumps(bundle.manifest))
-    picture = laid_out(manifest)
+    picture = lay_out(diagram(sketch_manifest(manifest)))
     text = "\n".join(line.text for box in picture.boxes for line in box.box.lines)
     assert "→ bob: 200 B a row" in text and "← 4 gradients: 200 B a row" in text and "exact label" in text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ def _written(value: object) -> str:
 
 
 class Picture(str):
-    """The text of a diagram. JupyterLab and VS Code draw Mermaid text under a cell."""
+    """The text of a picture. Notebooks draw SVG, and Mermaid text, under a cell."""
 
     language: str
 
@@ -71,8 +71,11 @@ class Picture(str):
         made.language = format
         return made
 
-    def _repr_markdown_(self) -> str:
-        return f"```{self.language}\n{self}\n```"
+    def _repr_svg_(self) -> str | None:
+        return str(self) if self.language == "svg" else None
+
+    def _repr_markdown_(self) -> str | None:
+        return None if self.language == "svg" else f"```{self.language}\n{self}\n```"
 
 
 class Model:
@@ -128,13 +131,23 @@ class Model:
         rows = [[*(row[name] for name in names), at_most(row["bound"])] for row in found]
         return tables.Table((*names, "at most"), rows)
 
-    def graph(self, format: str = "mermaid") -> Picture:
-        """Who computes what and what crosses, as `mermaid` or `dot` text; a notebook draws Mermaid text."""
-        from vflc.emit.manifest.diagram import FORMATS
+    def graph(self, format: str = "mermaid", folded: Iterable[str] | None = None) -> Picture:
+        """Who computes what, what crosses and what it tells, as `mermaid`, `dot`, `svg` or `html` text.
+
+        A notebook draws Mermaid text and SVG.
+
+        Args:
+            format: of the text.
+            folded: names of blocks that are one box each, as `["logit.deep"]`; by default as many as it takes
+                for 24 boxes. A page can be unfolded.
+        """
+        from vflc.picture.files import FORMATS
+        from vflc.picture.of_model import sketch_model
 
         if format not in FORMATS:
             raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
-        return Picture(FORMATS[format](self.manifest), format)
+        drawn = sketch_model(self._bundle.model, self.manifest)
+        return Picture(FORMATS[format](drawn, None if folded is None else frozenset(folded)), format)
 
     def save(self, folder: str | Path) -> Path:
         """Writes the bundle, as `vflc compile` does, and returns the folder."""

@@ -10,9 +10,7 @@ from msgspec import Struct
 from vflc.ir.stages import Lowered
 from vflc.picture.folding import diagram
 from vflc.picture.layout import LaidOut, lay_out
-from vflc.picture.of_manifest import sketch_manifest
 from vflc.picture.of_model import sketch_model
-from vflc.picture.sketch import Sketch
 from vflc.picture.svg import Theme, svg
 
 
@@ -33,32 +31,31 @@ class SvgPicture(Struct, frozen=True):
     blocks: tuple[str, ...]
 
 
-def sketch(of: Lowered | Mapping[str, Any]) -> Sketch:
-    """What a picture may show of a model at any stage, or of a manifest."""
-    return sketch_model(of) if isinstance(of, Lowered) else sketch_manifest(of)
-
-
-def laid_out(of: Lowered | Mapping[str, Any], folded: Set[str] | None = None) -> LaidOut:
+def laid_out(
+    model: Lowered, folded: Set[str] | None = None, *, manifest: Mapping[str, Any] | None = None
+) -> LaidOut:
     """The picture before it is text: boxes, lanes and arrows with positions. Arguments as of `draw`."""
-    return lay_out(diagram(sketch(of), folded))
+    return lay_out(diagram(sketch_model(model, manifest), folded))
 
 
 def draw(
-    of: Lowered | Mapping[str, Any],
+    model: Lowered,
     folded: Set[str] | None = None,
     *,
+    manifest: Mapping[str, Any] | None = None,
     theme: Theme = "auto",
     styled: bool = True,
 ) -> SvgPicture:
     """Draws who computes what, what crosses and what it tells.
 
     Args:
-        of: a model, as `vflc.driver.examine` has it, also of a spec with mistakes; or a manifest.
+        model: as `vflc.driver.examine` has it, also of a spec with mistakes.
         folded: ids of blocks to fold; others are not. None: as `folded_by_default` has it.
+        manifest: of `vflc.driver.crossing`, if it is there already; a population's is needed to tell sizes.
         theme: `auto` follows the reader's light or dark; CSS properties `--vfl-…` override all colours.
         styled: whether the CSS is in it, or comes with the page (`vflc.picture.svg.style`).
     """
-    found = laid_out(of, folded)
+    found = laid_out(model, folded, manifest=manifest)
     told = found.diagram
     text = svg(found, theme, styled)
     return SvgPicture(text, found.width, found.height, tuple(sorted(told.folded)), tuple(sorted(told.blocks)))

@@ -8,8 +8,9 @@ from math import sqrt
 
 from msgspec import Struct
 
+from vflc.picture.boxes import TITLE, DiagramBox
 from vflc.picture.coordinates import centres
-from vflc.picture.folding import TITLE, Diagram, DiagramArrow, DiagramBox
+from vflc.picture.folding import Diagram, DiagramArrow
 from vflc.picture.letters import shortened, visible, width
 from vflc.picture.order import ordered
 from vflc.picture.ranks import RankedBox, ranks, without_cycles

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import convert, to_builtins
+from msgspec.structs import replace
 from vflc_common.bound import Bound
 
-from vflc.emit.manifest.diagram import shape
+from vflc.emit.manifest.diagram import ROWS_TOUCHED, shape
 from vflc.emit.manifest.disclosed import kinds
 from vflc.picture.sketch import CrossingValue, DrawnValue, MayLearn, Sketch, ValueKind
 
@@ -19,7 +21,10 @@ def sketch_manifest(manifest: Mapping[str, Any]) -> Sketch:
     """Columns of each party, one box for what it computes, and every value that crosses.
 
     Args:
-        manifest: as `manifest.json` has it, already checked.
+        manifest: as `manifest.json` has it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none of this version.
     """
     values: list[DrawnValue] = []
     reads: list[tuple[str, str]] = []
@@ -34,18 +39,15 @@ def sketch_manifest(manifest: Mapping[str, Any]) -> Sketch:
     made = []
     for each in crossings(manifest):
         owner = f"{each.target if each.backward else each.source}.{MODEL}"
-        made.append(CrossingValue(**{**_fields(each), "value": owner}))
+        made.append(replace(each, value=owner))
         if not each.backward:
             reads.append((owner, f"{each.target}.{MODEL}"))
+    ends = [place for each in made for place in (each.source, each.target)]
+    places = dict.fromkeys([*manifest["places"], *(value.place for value in values), *ends])
     unit = "client update" if "population" in manifest else "step"
-    return Sketch(
-        manifest["model"],
-        tuple(manifest["places"]),
-        tuple(values),
-        tuple(dict.fromkeys(reads)),
-        tuple(made),
-        unit=unit,
-    )
+    kept = tuple(dict.fromkeys(reads))
+    found = Sketch(manifest["model"], tuple(places), tuple(values), kept, tuple(made), unit=unit)
+    return convert(to_builtins(found), Sketch)  # what another made of a manifest has the types that it should
 
 
 def crossings(data: Mapping[str, Any]) -> Iterator[CrossingValue]:
@@ -54,7 +56,7 @@ def crossings(data: Mapping[str, Any]) -> Iterator[CrossingValue]:
     Args:
         data: a manifest, or the part of one with `edges`, `learned`, `evidence` and `once`.
     """
-    known = kinds(data)
+    known, once = kinds(data), {*data.get("once", ())}
     learn: dict[tuple[str, str], list[MayLearn]] = {}
     for row in data.get("learned", ()):
         about = MayLearn(f"{row['party']}.{row['column']}", Bound(**row["bound"]))
@@ -75,13 +77,9 @@ def crossings(data: Mapping[str, Any]) -> Iterator[CrossingValue]:
             tuple(learn.get((edge["to"], edge["id"]), ())),
             tuple(known.get(edge["id"], ())),
             tuple(dict.fromkeys(each["mechanism"] for each in edge["protections"])),
-            "key" if ends & {*data.get("once", ())} else "row",
+            "row of it" if ROWS_TOUCHED in edge["shape"] else "key" if ends & once else "row",
         )
 
 
 def _kind(text: str) -> ValueKind:
     return "label" if text == "label" else "feature"
-
-
-def _fields(each: CrossingValue) -> dict[str, Any]:
-    return {name: getattr(each, name) for name in each.__struct_fields__}

@@ -30,11 +30,13 @@ PRECISION = "float32"
 CALL = re.compile(r"\s*([\w.]+)\s*\(")
 
 
-def sketch_model(model: Lowered) -> Sketch:
+def sketch_model(model: Lowered, manifest: Mapping[str, Any] | None = None) -> Sketch:
     """All forward values of a model and who reads them; of weights those that another place reads.
 
     Args:
         model: at any stage. Of one that is not cut, values that would cross are drawn, without gradients.
+        manifest: what crosses, of `vflc.driver.crossing`, where it is there. Without it a population's is
+            drawn by the weights that users read.
     """
     nodes = _forward(model)
     shared = _shared(nodes)
@@ -46,7 +48,12 @@ def sketch_model(model: Lowered) -> Sketch:
         (name, node.id) for node in drawn.values() for name in dict.fromkeys(node.inputs) if name in drawn
     )
     place_of = {value.id: value.place for value in values}
-    made = _cut(model, place_of) if isinstance(model, Partitioned) else _uncut(model, drawn, reads, place_of)
+    if manifest is not None:
+        made = crossings(manifest)
+    elif isinstance(model, Partitioned):
+        made = crossings(_cut(model))
+    else:
+        made = _uncut(model, drawn, reads, place_of)
     places = model.places if isinstance(model, Placed) else tuple(party.name for party in model.parties)
     return Sketch(
         model.name,
@@ -141,7 +148,8 @@ class _Describe:
     def _detail(self, node: Node) -> str:
         column = self._columns.get(node.id)
         if column is None:
-            return f"{node.op} {node.type}"
+            shape = str(node.type).removesuffix(" (once)")
+            return shape if node.op == "weight" else f"{node.op} {shape}"
         chain = " → ".join(str(encoder["name"]) for encoder in column.encoders)
         chain = chain or column.type or ("computed" if column.kind == "label" else column.kind)
         ids = "" if column.rows is None else f", {column.rows:,} ids"
@@ -160,14 +168,10 @@ class _Describe:
         yield from self._learned.get(node.id, ())
 
 
-def _cut(model: Partitioned, place_of: Mapping[str, str]) -> Iterator[CrossingValue]:
-    """As the manifest has them."""
-    data: dict[str, Any] = {
-        "edges": [edge_json(model, edge, PRECISION) for edge in model.edges],
-        "once": list(model.once),
-        **learned(model),
-    }
-    return crossings(data)
+def _cut(model: Partitioned) -> dict[str, Any]:
+    """The part of a manifest that is about what crosses."""
+    edges = [edge_json(model, edge, PRECISION) for edge in model.edges]
+    return {"edges": edges, "once": list(model.once), **learned(model)}
 
 
 def _uncut(
