@@ -96,10 +96,12 @@ def crossing_box(sketch: Sketch, source: str, target: str, carried: Sequence[Cro
     """What stands at the border: what goes, how much, what it tells at most, and what comes back."""
     there = [each for each in carried if not each.backward]
     back = [each for each in carried if each.backward]
-    named = (
-        [f"{each.name} {each.shape}" for each in there] if len(there) <= LISTED else [f"{len(there)} values"]
-    )
-    lines = [_line(name, "title") for name in named]
+    if len(there) <= LISTED:
+        lines = [
+            TextLine(_from_behind(visible(f"{e.name} {e.shape}"), CROSSING_TEXT), "title") for e in there
+        ]
+    else:
+        lines = [_line(f"{len(there)} values", "title")]
     lines += [_line(f"→ {target}: {volume(there, sketch.unit)}", "detail"), *_tells(there)]
     told = [*_told(there, target, sketch.unit)]
     if back:
