@@ -21,6 +21,7 @@ GROUPS = {
     "VFL05": "Emission",
     "VFL06": "Data and runtime",
     "VFL07": "Import of models",
+    "VFL08": "Pictures and pages",
 }
 
 

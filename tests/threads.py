@@ -41,7 +41,7 @@ class ThreadsNetwork:
         self._exchange, self.place = exchange, place
         self.peers = tuple(each for each in exchange.places if each != place)
         self._mailbox = Mailbox(self.peers, timeout)
-        self.waited = self._mailbox.waited
+        self.waited, self.waited_for = self._mailbox.waited, self._mailbox.waited_for
         self.traffic = {peer: Traffic() for peer in self.peers}
         self._met: set[str] = set()
 

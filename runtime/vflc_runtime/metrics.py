@@ -29,6 +29,8 @@ from vflc_common.measure import (
 from vflc_common.metrics import METRICS, metric_use
 from vflc_common.words import Predicted
 
+from vflc_runtime.curves import PredictionCurve
+
 ClassNames = tuple[str | int | float, ...]
 
 BLOCK = 1 << 16
@@ -58,10 +60,16 @@ class MeasuredPrediction:
 
 
 class MetricCollector:
-    """The metrics of one prediction over an epoch or a data set."""
+    """The metrics of one prediction over an epoch or a data set.
 
-    def __init__(self, scored: MeasuredPrediction) -> None:
+    Args:
+        scored: what is measured.
+        curve: whether to count rows by their predictions, too, in `curve`.
+    """
+
+    def __init__(self, scored: MeasuredPrediction, curve: bool = False) -> None:
         self.scored = scored
+        self._curve = PredictionCurve(scored.kind, scored.classes) if curve else None
         self._uses = {written: metric_use(written) for written in scored.metrics}
         found = {written: METRICS[use.name].measures.get(scored.kind) for written, use in self._uses.items()}
         self._measures = {written: measure for written, measure in found.items() if measure is not None}
@@ -124,6 +132,8 @@ class MetricCollector:
                 collected["groups"] = np.repeat(collected["groups"], width, axis=0)
         if self._ranked:
             self._kept.append(self._keep(block, collected.get("groups")))
+        if self._curve is not None:
+            self._curve.add(block)
         for statistic, before in self._sums.items():
             self._sums[statistic] = joined(statistic, before, block)
 
@@ -134,6 +144,12 @@ class MetricCollector:
             binary = self.scored.kind == "binary"
             kept |= {"groups": groups.copy(), "gain": block.truth if binary else block.label.copy()}
         return kept
+
+    @property
+    def curve(self) -> PredictionCurve | None:
+        """Counts of the rows so far by their predictions, where they are wanted."""
+        self._absorb()
+        return self._curve
 
     def results(self) -> dict[str, float | None]:
         """Each metric that measures such a prediction by name; None where it is not defined, as the
@@ -245,10 +261,16 @@ class Meter:
     Args:
         metrics: by the place and the name of what is measured.
         parts: the places that have a part of the loss, in the manifest's order.
+        curves: whether to count rows by their predictions, too.
     """
 
-    def __init__(self, metrics: Mapping[tuple[str, str], MeasuredPrediction], parts: Iterable[str]) -> None:
-        self.collectors = {key: MetricCollector(scored) for key, scored in metrics.items()}
+    def __init__(
+        self,
+        metrics: Mapping[tuple[str, str], MeasuredPrediction],
+        parts: Iterable[str],
+        curves: bool = False,
+    ) -> None:
+        self.collectors = {key: MetricCollector(scored, curves) for key, scored in metrics.items()}
         self.rows = 0
         self.parts = dict.fromkeys(parts, 0.0)
         self.losses: dict[str, float] = {}

@@ -29,13 +29,15 @@ MAY_IMPORT = {
     "driver": {*BELOW, "library", "fixes", "overrides"},
     "lsp": {*BELOW, "driver", "library", "picture"},
     "importing": {*BELOW, "driver", "onnx_file", "translation", "runtime"},
-    "api": {*BELOW, "driver", "picture", "runtime"},
-    "cli": {*BELOW, "driver", "library", "api", "runtime", "importing", "lsp", "picture"},
+    "report": {"diagnostics", "emit", "ir", "common", "runtime"},
+    "api": {*BELOW, "driver", "picture", "runtime", "report"},
+    "cli": {*BELOW, "driver", "library", "api", "runtime", "importing", "lsp", "picture", "report"},
     "runtime": {"common", "kernels"},
     "grammars": set(),
     "kernels": set(),
 }
-TOP = {"blas", "errors", "events", "files", "finite", "interrupts", "memory", "metrics", "tensors"}
+TOP = {"blas", "curves", "environment", "errors", "events", "files", "finite", "interrupts", "memory"}
+TOP |= {"metrics", "tensors"}
 RUN = {"bundle", "data", "engines", "transport", "protect", "population"}
 RUNTIME_MAY_IMPORT = {
     "bundle": set(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -191,6 +192,39 @@ class Run:
             found = importance(self.path, tables.sources(data), repeats, seed)
         return tables.Table(*ranked(found, metric or found["metric"]))
 
+    def report(
+        self,
+        *others: Run,
+        data: Mapping[str, Any] | None = None,
+        audit: Audit | None = None,
+        engine: str = DEFAULT_ENGINE,
+        threads: int | None = None,
+    ) -> RunReport:
+        """Makes a page of what came of the run; `.save("report.html")` writes it, and a notebook shows it.
+
+        Args:
+            others: runs to show beside this one.
+            data: a table for each party of other rows: the page then has the run's results on them, and how
+                they differ from the training rows.
+            audit: what attacks achieved, from `run.audit(data)`.
+            engine: for `data`: see `evaluate`.
+            threads: for `data`: see `evaluate`.
+
+        Raises:
+            vflc.Error: a run's files are damaged, or the data do not fit the model.
+        """
+        from vflc.report.report import report
+
+        runs = (self, *others)
+        names = [run.path.name if run._held is None else "run" for run in runs]
+        if len({*names}) < len(names):
+            names = [f"{at}: {name}" for at, name in enumerate(names, 1)]
+        rows = None if data is None else tables.sources(data)
+        with told(), tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+            audits = [] if audit is None else [audit.to_json(Path(folder) / "audit.json")]
+            text = report([run.path for run in runs], (), audits, rows, names, engine=engine, threads=threads)
+        return RunReport(text)
+
     def predict(
         self,
         data: Mapping[str, Any],
@@ -292,6 +326,15 @@ class Audit:
         rows = [[getattr(score, name) for name in names] for score in self.report.scores]
         return tables.Table(names, rows)
 
+    def to_json(self, file: str | Path) -> Path:
+        """Writes all of it for programs, and for `vflc report --audit`, as `vflc audit --json` does."""
+        from vflc_runtime.files import replace_with
+
+        with told():
+            text = json.dumps(self.report.data(), indent=2, ensure_ascii=False)
+            replace_with(Path(file), (text + "\n").encode())
+        return Path(file)
+
     def to_html(self, file: str | Path) -> Path:
         """Writes a page for people, as `vflc audit --html` does."""
         from vflc_runtime.audit.html import page
@@ -299,6 +342,34 @@ class Audit:
 
         with told():
             replace_with(Path(file), page(self.report).encode())
+        return Path(file)
+
+
+class RunReport:
+    """A page about runs, from `Run.report`.
+
+    Attributes:
+        html: the document. It loads nothing from anywhere.
+    """
+
+    def __init__(self, html: str) -> None:
+        self.html = html
+
+    def __repr__(self) -> str:
+        return '<report on runs: shown in a notebook; .save("report.html") writes it>'
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        style = "width: 100%; height: 40rem; border: 0"
+        return f'<iframe sandbox srcdoc="{escape(self.html)}" style="{style}"></iframe>'
+
+    def save(self, file: str | Path) -> Path:
+        """Writes the page to a file."""
+        from vflc_runtime.files import replace_with
+
+        with told():
+            replace_with(Path(file), self.html.encode())
         return Path(file)
 
 

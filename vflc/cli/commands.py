@@ -11,8 +11,9 @@ import click
 from vflc import __version__
 
 COMMANDS = (
-    "init", "import", "check", "compile", "train", "evaluate", "predict", "compare", "tune", "importance",
-    "export", "party", "align", "certs", "ledger", "verify", "audit", "graph", "fmt", "explain", "lsp",
+    "init", "import", "check", "compile", "train", "evaluate", "predict", "compare", "report", "tune",
+    "importance", "export", "party", "align", "certs", "ledger", "verify", "audit", "graph", "fmt",
+    "explain", "lsp",
 )  # fmt: skip
 
 

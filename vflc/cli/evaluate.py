@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from vflc.cli.options import RUN, data, engine, json_output, print_json, threads
+from vflc.cli.options import RUN, data, details, engine, json_output, print_json, threads
+from vflc.cli.outputs import check_output, force
 
 
 @click.command("evaluate")
@@ -14,8 +17,18 @@ from vflc.cli.options import RUN, data, engine, json_output, print_json, threads
 @data
 @engine
 @threads
+@details
+@force
 @json_output
-def command(run: Path, sources: dict[str, str], engine: str, threads: int | None, as_json: bool) -> None:
+def command(
+    run: Path,
+    sources: dict[str, str],
+    engine: str,
+    threads: int | None,
+    details: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Measure the model in RUN on other rows."""
     from vflc_runtime.run.opened import open_run
 
@@ -26,8 +39,11 @@ def command(run: Path, sources: dict[str, str], engine: str, threads: int | None
     from vflc.cli.progress import loaded
     from vflc.cli.tables import console, inner_tables, scores, show
 
+    check_output(details, force, sources.values())
     screen = console(aside=as_json)
-    found = opened.evaluate(sources, engine, threads=threads, listen=lambda event: loaded(screen, event))
+    listen = partial(loaded, screen)
+    found = opened.evaluate(sources, engine, threads=threads, listen=listen, details=details is not None)
+    found = keep_details(details, run, found)
     if as_json:
         print_json(found)
         return
@@ -35,3 +51,16 @@ def command(run: Path, sources: dict[str, str], engine: str, threads: int | None
     for table in (every, *inner_tables(found["evaluation"])):
         show(screen, table)
     click.echo(f"\nof {found['model']}")
+
+
+def keep_details(file: Path | None, run: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Writes what an evaluation found to a file for `vflc report`; what is printed of it has no details."""
+    if file is None:
+        return found
+    from vflc_runtime.files import replace_with
+    from vflc_runtime.run.state import RunFolder
+
+    from vflc.report.shown import as_json
+
+    replace_with(file, as_json(found, str(RunFolder(run).settings["digest"])))
+    return {name: each for name, each in found.items() if name not in ("curves", "drift")}

@@ -173,8 +173,45 @@ def print_json(found: Any) -> None:
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 
+def live(command: Any) -> Any:
+    """The options `--live` and `--live-port`; arrive as `live_port`, None where the page is not served."""
+
+    def port(context: click.Context, option: click.Parameter, value: int | None) -> int | None:
+        return 0 if value is None and context.meta.get(LIVE) else value
+
+    where = click.option(
+        "--live-port",
+        type=click.IntRange(0, 65535),
+        callback=port,
+        help="The same, at this port.",
+    )
+    whether = click.option(
+        "--live",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=lambda context, option, value: context.meta.update({LIVE: value}),
+        help="Serve the report, which follows the run, on loopback; prints its address.",
+    )
+    return whether(where(command))
+
+
+LIVE = "vflc.live"
+"""Where `--live` is kept until `--live-port` is read."""
+
+
+def details(command: Any) -> Any:
+    """The option `--details FILE`."""
+    return click.option(
+        "--details",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Also write what `vflc report --evaluation` shows to this file: curves, and drift of columns.",
+    )(command)
+
+
 def watchers(command: Any) -> Any:
-    """The options `--tensorboard` and `--mlflow`."""
+    """The options `--tensorboard` and `--mlflow`, and those of `live`."""
+    command = live(command)
     mlflow = click.option("--mlflow", metavar="URI", help="Write the run to this MLflow server.")
     return click.option(
         "--tensorboard",
@@ -184,7 +221,13 @@ def watchers(command: Any) -> Any:
 
 
 def watched(
-    stack: ExitStack, screen: Any, run: Path, name: str, tensorboard: Path | None, mlflow: str | None
+    stack: ExitStack,
+    screen: Any,
+    run: Path,
+    name: str,
+    tensorboard: Path | None,
+    mlflow: str | None,
+    live_port: int | None = None,
 ) -> Any:
     """A listener that tells `screen` and those that are named, until the stack is left.
 
@@ -195,6 +238,7 @@ def watched(
         name: of the model, or of the party.
         tensorboard: a folder for TensorBoard.
         mlflow: the URI of an MLflow server.
+        live_port: where the report is served; 0 for any port.
     """
     from vflc_runtime.run.watchers import MLflow, TensorBoard, told
 
@@ -203,6 +247,12 @@ def watched(
         listeners.append(stack.enter_context(TensorBoard(tensorboard)))
     if mlflow is not None:
         listeners.append(stack.enter_context(MLflow(mlflow, run, f"vflc {name}", screen)))
+    if live_port is not None:
+        from vflc.report.live import LivePage
+
+        page = stack.enter_context(LivePage([run], live_port, trains=True))
+        screen.console.print(f"the report is at {page.url} while this runs", markup=False, soft_wrap=True)
+        listeners.append(page)
     return told(*listeners)
 
 

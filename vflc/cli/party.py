@@ -11,6 +11,7 @@ import click
 from vflc_common.words import PROGRAMS
 
 from vflc.cli.options import (
+    details,
     engine,
     folds,
     json_output,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --do predict, if this party predicts: a .csv or .parquet file.",
 )
+@details
 @force
 @engine
 @run_length
@@ -107,6 +109,8 @@ def command(
     log: Path | None,
     tensorboard: Path | None,
     mlflow: str | None,
+    live_port: int | None,
+    details: Path | None,
     **options: Any,
 ) -> None:
     """Run the party NAME of BUNDLE with the others, each in its own process.
@@ -123,24 +127,30 @@ def command(
         raise click.UsageError("--resume continues a run, --overwrite replaces it: give only one of them")
     if predictions is not None and what != "predict":
         raise click.UsageError("--predictions is for --do predict")
+    if details is not None and what != "evaluate":
+        raise click.UsageError("--details is for --do evaluate")
+    if live_port is not None and what != "train":
+        raise click.UsageError("--live is for training; `vflc report` shows a run that has ended")
     if repeats is not None and what != "importance":
         raise click.UsageError("--repeats is for --do importance")
     if folds:
-        refuse({"tensorboard": tensorboard, "mlflow": mlflow}, "is for one run, and --folds are several")
+        watching = {"tensorboard": tensorboard, "mlflow": mlflow, "live": live_port}
+        refuse(watching, "is for one run, and --folds are several")
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(as_json))
         out = bundle if what != "train" else out or Path("runs") / name
-        listen = watched(stack, screen, out, name, tensorboard, mlflow)
+        listen = watched(stack, screen, out, name, tensorboard, mlflow, live_port)
         if log is not None:
             listen = told(listen, stack.enter_context(Log(log)))
         site = _site(name, bundle, out, what, listen, options)
         check_output(predictions, force, [site.source])
+        check_output(details, force, [site.source])
         if what == "train":
             found = _train(bundle, site, out, options, folds, screen, as_json)
         elif what == "importance":
             found = _importance(bundle, site, repeats, options["seed"], as_json)
         else:
-            found = _apply(bundle, site, what, predictions, screen, as_json)
+            found = _apply(bundle, site, what, predictions, details, screen, as_json)
     if as_json:
         print_json(found)
 
@@ -265,16 +275,23 @@ def _is_run(run: Path, what: str) -> None:
 
 
 def _apply(
-    run: Path, site: Site, what: str, predictions: Path | None, screen: Screen, quiet: bool
+    run: Path,
+    site: Site,
+    what: str,
+    predictions: Path | None,
+    details: Path | None,
+    screen: Screen,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Evaluates or predicts; what `--json` prints."""
     from vflc_runtime.party.apply import evaluate_party, predict_party
 
+    from vflc.cli.evaluate import keep_details
     from vflc.cli.tables import inner_tables, scores, show
 
     _is_run(run, what)
     if what == "evaluate":
-        found = evaluate_party(run, site)
+        found = keep_details(details, run, evaluate_party(run, site, details is not None))
         if quiet:
             return found
         if found["evaluation"]:

@@ -92,6 +92,7 @@ def command(
     overrides: dict[str, str],
     tensorboard: Path | None,
     mlflow: str | None,
+    live_port: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -114,7 +115,7 @@ def command(
         def one(path: Path, own: TrainOptions) -> TrainResult:
             logs = tensorboard / path.name if folds and tensorboard is not None else tensorboard
             with ExitStack() as stack:
-                listen = watched(stack, screen, path, name, logs, mlflow)
+                listen = watched(stack, screen, path, name, logs, mlflow, live_port)
                 return train(folder, sources, path, own, listen)
 
         if folds:

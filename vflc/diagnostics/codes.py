@@ -189,6 +189,8 @@ CODES: dict[str, str] = {
     "VFL0749": "A search that cannot be tried",
     "VFL0750": "A search that cannot go on",
     "VFL0751": "MLflow cannot be used",
+    "VFL0805": "A file that a report cannot show",
+    "VFL0806": "A page that cannot be served",
     "VFL0752": "Weights that tell more than the spec grants",
     "VFL0670": "A protection did not run",
     "VFL0671": "A run whose noise does not cover more epochs",

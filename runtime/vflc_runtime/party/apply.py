@@ -30,8 +30,10 @@ from vflc_runtime.run.trained import charge, measured, predicted
 from vflc_runtime.transport.network import Ended
 
 
-def evaluate_party(run: Path | str, site: Site) -> dict[str, Any]:
+def evaluate_party(run: Path | str, site: Site, details: bool = False) -> dict[str, Any]:
     """Loss and metrics of the trained model on rows of all parties, as far as this one may know them.
+
+    With `details`, `curves` of its labels and `drift` of its columns come along: see `insight`.
 
     Returns:
         `rows`, `model` (which it is), `evaluation` (empty at a place without labels), `bytes_sent` by
@@ -41,7 +43,7 @@ def evaluate_party(run: Path | str, site: Site) -> dict[str, Any]:
 
     def once(peers: Peers, rows: PlaceRows) -> dict[str, Any]:
         session, data, model = trained.begin(peers, rows)
-        found = measured(session, data)
+        found = measured(session, data, trained.run.path if details else None)
         trained.end(peers)
         return {"rows": data.rows, "model": model, **found, "data": data.report}
 

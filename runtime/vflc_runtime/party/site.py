@@ -115,8 +115,16 @@ def giving_notice(site: Site, manifest: Manifest) -> Iterator[None]:
 
 
 def spent(network: Network) -> dict[str, Any]:
-    """By peer, the seconds this place waited for it, and the bytes on the wire, before encryption."""
+    """By peer, the seconds this place waited for it, and for which messages, and the bytes on the wire.
+
+    Bytes are counted before encryption.
+    """
     return {
-        peer: {"waited": round(network.waited[peer], 3), "sent": each.wire_out, "received": each.wire_in}
+        peer: {
+            "waited": round(network.waited[peer], 3),
+            "messages": {name: round(each, 3) for name, each in sorted(network.waited_for[peer].items())},
+            "sent": each.wire_out,
+            "received": each.wire_in,
+        }
         for peer, each in network.traffic.items()
     }

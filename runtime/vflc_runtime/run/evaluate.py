@@ -20,6 +20,7 @@ def evaluate(
     engine: str = DEFAULT_ENGINE,
     threads: int | None = None,
     listen: Listener = silent,
+    details: bool = False,
 ) -> dict[str, Any]:
     """Loss and metrics of the model in `run` on each party's source, or on users that it has not seen.
 
@@ -29,6 +30,7 @@ def evaluate(
         engine: of those that there are, by name.
         threads: threads an operator may use, a core each where None; a population has no use for it.
         listen: is told when the data is loaded.
+        details: adds `curves` and `drift` for `vflc report`: see `insight`. A population has neither.
 
     Returns:
         `rows`, `model` (which it is), `evaluation` (loss and each metric by name), `bytes_sent` by edge id,
@@ -43,4 +45,4 @@ def evaluate(
     model = trained_model(folder, "evaluate", engine, listen, threads=threads)
     model.load(sources, listen)
     data = model.data
-    return {"rows": data.rows, "model": folder.which(), **model.measured(), "data": data.report}
+    return {"rows": data.rows, "model": folder.which(), **model.measured(details), "data": data.report}

@@ -26,7 +26,7 @@ from vflc_runtime.interrupts import Interrupts
 from vflc_runtime.metrics import Meter
 from vflc_runtime.protect import record, spending
 from vflc_runtime.protect.account import Facts
-from vflc_runtime.run import fitting, start, start_weights, units
+from vflc_runtime.run import fitting, insight, start, start_weights, units
 from vflc_runtime.run.coordinator import Coordinator
 from vflc_runtime.run.large_tables import large_tables
 from vflc_runtime.run.row_changes import ChangedRows
@@ -60,6 +60,7 @@ class EpochLoop(TrainingLoop):
         self.best_weights: dict[str, Mapping[str, AnyTensor] | Path] = {}
         self.large = large_tables(session.engines)
         self.meter = session.meter("train")
+        self._measured: Meter | None = None
         self._undefined: str | None = None
         self._reported = 0.0
         drawn = spending.drawn(settings, session.bundle.plans, data)
@@ -107,6 +108,7 @@ class EpochLoop(TrainingLoop):
     def advance(self) -> None:
         """See `TrainingLoop`."""
         if not self.progress.step:
+            insight.keep_columns(self.run_folder.path, self.session.bundle, self.data, self.order)
             self._fit()
         if self._epoch():
             self._close_epoch()
@@ -197,6 +199,8 @@ class EpochLoop(TrainingLoop):
         progress.seconds = self.seconds()
         better = self.coordinator.better(lambda: self._watch(validation or train))
         self._mark(better)
+        if self._measured is not None and (better or not self.best_weights):
+            insight.keep_curves(self.run_folder.path, self._measured, progress.epoch)
         progress.history.append({
             "epoch": progress.epoch, "step": progress.step, "seconds": round(progress.seconds, 3),
             "train": train, "validation": validation,
@@ -249,10 +253,11 @@ class EpochLoop(TrainingLoop):
         """What is known here of the training rows and, where there are any, of the validation rows."""
         if not len(self.order.held_out):
             self.coordinator.complete(train)
+            self._measured = None
             return train.results(), {}
         for place in self.session.engines:
             self._state(place)  # that the model diverged is to be said before it is measured
-        validation = measure(self.session, self.data, self.order.held_out)
+        self._measured = validation = measure(self.session, self.data, self.order.held_out, curves=True)
         self.coordinator.complete(train, validation)
         return train.results(), validation.results()
 
@@ -309,6 +314,8 @@ class EpochLoop(TrainingLoop):
         saved = progress.saved(bool(self.best_weights))
         if progress.position and saved["why"] == "last":
             train, validation = self._scores(self.meter)
+            if self._measured is not None:
+                insight.keep_curves(self.run_folder.path, self._measured, saved["epoch"])
         else:
             entry = next(each for each in history if each["epoch"] == saved["epoch"])
             train, validation = entry["train"], entry["validation"]
@@ -352,9 +359,9 @@ def facts(settings: Mapping[str, Any], order: Order) -> Facts:
     return Facts(order.rows, len(order.train), order.batch, settings["epochs"], settings["steps"])
 
 
-def measure(session: Session, data: Dataset, rows: NDArray[np.int64]) -> Meter:
-    """Losses and metrics of the trained model over the rows given, [rows]."""
-    meter = session.meter("evaluate")
+def measure(session: Session, data: Dataset, rows: NDArray[np.int64], curves: bool = False) -> Meter:
+    """Losses and metrics of the trained model over the rows given, [rows]; see `Session.meter`."""
+    meter = session.meter("evaluate", curves)
     for part in sequential(rows, EVALUATION_BATCH):
         outcome = session.evaluate(data.batch(part), len(part))
         meter.add(len(part), outcome.parts, outcome.losses, outcome.measured)

@@ -68,9 +68,10 @@ class OpenedRun(ABC):
         engine: str = DEFAULT_ENGINE,
         threads: int | None = None,
         listen: Listener = silent,
+        details: bool = False,
     ) -> dict[str, Any]:
         """`rows`, `model`, `evaluation`, `bytes_sent`, `data`: see `evaluate`."""
-        return evaluate(self.path, sources, engine, threads, listen)
+        return evaluate(self.path, sources, engine, threads, listen, details)
 
     def predict(
         self,

@@ -185,8 +185,8 @@ class Session:
             if place not in without
         }
 
-    def meter(self, program: str) -> Meter:
-        """An empty meter for all that a program measures."""
+    def meter(self, program: str, curves: bool = False) -> Meter:
+        """An empty meter for all that a program measures; with `curves` see `curves.PredictionCurve`."""
         return Meter(
             {
                 (place, metric.name): metric
@@ -195,6 +195,7 @@ class Session:
                 if program in metric.programs
             },
             [place for place, plan in self.bundle.plans.items() if plan.reports[program].losses],
+            curves,
         )
 
     def first_not_finite(self) -> str | None:

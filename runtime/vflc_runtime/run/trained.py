@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,7 +30,7 @@ from vflc_runtime.population.rounds import summed
 from vflc_runtime.population.users import Users
 from vflc_runtime.population.worker_pool import LocalPool, groups
 from vflc_runtime.protect import record, spending
-from vflc_runtime.run import loading
+from vflc_runtime.run import insight, loading
 from vflc_runtime.run.client_executor import ClientExecutor
 from vflc_runtime.run.loop import measure
 from vflc_runtime.run.session import Session
@@ -56,8 +57,12 @@ class TrainedModel(ABC):
         """Reads the rows; to measure, with their labels."""
 
     @abstractmethod
-    def measured(self) -> dict[str, Any]:
-        """`evaluation` (loss and each metric by name), `bytes_sent` by edge id, and what else there is."""
+    def measured(self, details: bool = False) -> dict[str, Any]:
+        """`evaluation` (loss and each metric by name), `bytes_sent` by edge id, and what else there is.
+
+        With `details`, of parties also `curves` by prediction and `drift` by column, as far as they are known
+        here: see `insight`.
+        """
 
     @abstractmethod
     def predicted(self, suffix: str) -> Iterator[pa.RecordBatch]:
@@ -81,9 +86,9 @@ class PartyModel(TrainedModel):
         self.data = loading.load_trained(bundle, sources, self.run.fitted(bundle), labels, listen)
         charge(self.session, self.run, self.program, self.data)
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self, details: bool = False) -> dict[str, Any]:
         """See `TrainedModel`."""
-        return measured(self.session, self.data)
+        return measured(self.session, self.data, self.run.path if details else None)
 
     def predicted(self, suffix: str) -> Iterator[pa.RecordBatch]:
         """See `TrainedModel`."""
@@ -113,7 +118,7 @@ class PopulationModel(TrainedModel):
             self.data, self.given = loading.load_new_users(self.population, sources, listen)
         self.users = Users.of(self.data)
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self, details: bool = False) -> dict[str, Any]:
         """Rebuilds every user from one half of its examples and measures on the other."""
         pool, users = LocalPool(self.runner, self.users), groups(np.arange(len(self.users)))
         found = summed(self.population.users, pool.evaluate(users, self.weights))
@@ -176,10 +181,18 @@ def charge(session: Session, run: RunFolder, program: str, data: Dataset) -> Non
     spending.go_over(run.settings, bundle.manifest, tuple(bundle.parties), program, data.keys)
 
 
-def measured(session: Session, data: Dataset) -> dict[str, Any]:
-    """What is known here of how good the model is; `evaluation` is empty at a place without labels."""
-    scores = measure(session, data, np.arange(data.rows)).results(details=True)
-    return {"evaluation": scores, "bytes_sent": session.sent()}
+def measured(session: Session, data: Dataset, run: Path | None = None) -> dict[str, Any]:
+    """What is known here of how good the model is; `evaluation` is empty at a place without labels.
+
+    With the folder of the `run`, `curves` and `drift` come along: see `insight`.
+    """
+    meter = measure(session, data, np.arange(data.rows), curves=run is not None)
+    found = {"evaluation": meter.results(details=True), "bytes_sent": session.sent()}
+    if run is None:
+        return found
+    by_place = insight.curves(meter).values()
+    found["curves"] = {name: each for place in by_place for name, each in place.items()}
+    return {**found, "drift": insight.drift(run, session.bundle, data)}
 
 
 def predicted(session: Session, data: Dataset, suffix: str) -> Iterator[pa.RecordBatch]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vflc_runtime import events
+from vflc_runtime.environment import environment
 from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.run.checkpoints import not_readable
 from vflc_runtime.run.coordinator import Alone, Coordinator
@@ -151,6 +152,7 @@ class TrainingLoop(ABC):
             "train_seconds": spent,
             "rows_per_second": progress.rows / spent if spent else None,
             "ended": reason,
+            "environment": environment(),
         }
         self.run_folder.write_metrics(metrics)
         self.listen(events.Done(progress.step, reason))

@@ -79,7 +79,7 @@ class LinkedNetwork:
         self._mailbox = Mailbox(self.peers, timeout, self._state, lambda peer: self._links[peer].heard)
         incarnation = secrets.token_bytes(16)
         self._links = {peer: Link(peer, incarnation, rules, self._mailbox) for peer in self.peers}
-        self.waited = self._mailbox.waited
+        self.waited, self.waited_for = self._mailbox.waited, self._mailbox.waited_for
         self.traffic: dict[str, Traffic] = {peer: link.traffic for peer, link in self._links.items()}
         self._ends = ends
         chosen = [ends(each) for each in (listen, *peers.values()) if each is not None]

@@ -48,6 +48,7 @@ class Mailbox:
         self.timeout, self._link, self._heard = timeout, link, heard
         self.generation = 1
         self.waited = dict.fromkeys(peers, 0.0)
+        self.waited_for: dict[str, dict[str, float]] = {peer: {} for peer in self.waited}
         self._lock = Lock()
         self._wake_up: SimpleQueue[None] = SimpleQueue()
         self._waiting = False
@@ -257,7 +258,11 @@ class Mailbox:
                     self.listen(Waiting(key[0], what, passed, timeout))
                     notice = 2 * passed
         finally:
-            self.waited[key[0]] += time.monotonic() - begin
+            passed = time.monotonic() - begin
+            self.waited[key[0]] += passed
+            if key[1] == "message":
+                messages = self.waited_for[key[0]]
+                messages[key[2]] = messages.get(key[2], 0.0) + passed
 
     def _sleep(self, until: float) -> bool:
         """Sleeps until somebody rings; False where nobody does in time."""

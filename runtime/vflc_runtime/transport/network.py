@@ -84,6 +84,11 @@ class Network(Protocol):
         ...
 
     @property
+    def waited_for(self) -> dict[str, dict[str, float]]:
+        """Of these, those for each message of the manifest, by peer and message."""
+        ...
+
+    @property
     def traffic(self) -> dict[str, Traffic]:
         """What crossed, by peer."""
         ...
