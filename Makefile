@@ -54,7 +54,7 @@ LONG    = $(addprefix tests/,population/test_population_ray.py $(addprefix party
           library/test_library_keras.py ops/test_layers_keras.py \
           $(addprefix package/test_benchmark_,deepfm.py peers.py) \
           $(addprefix push_down/test_push_down_,crossing.py numbers.py random.py) \
-          $(addprefix rows/test_rows_,dense.py penalised.py) sources/test_sources_parties.py specs/test_published.py \
+          report/test_report_browser.py $(addprefix rows/test_rows_,dense.py penalised.py) sources/test_sources_parties.py specs/test_published.py \
           $(addprefix verify/test_verify_,dense.py idle.py missing.py random.py specs.py tasks.py))
 
 # A worker keeps to neighbouring tests, which share what is compiled for them and the import of TensorFlow.

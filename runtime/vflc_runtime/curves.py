@@ -22,6 +22,8 @@ RowWeight = Annotated[float, Meta(ge=0)]
 PredictionBin = tuple[float | None, RowWeight, float, float]
 """The edge that a bin begins above (None: the lowest), its rows by weight, and the sums over them of labels
 and of predictions."""
+MOST_BINS = 1000
+"""Of numbers, more bins than these are put together when they are kept."""
 MOST_CLASSES = 20
 """Of more classes no rows are counted by class and prediction."""
 
@@ -48,8 +50,8 @@ def _probabilities() -> NDArray[np.float64]:
 
 
 def _numbers() -> NDArray[np.float64]:
-    """Edges [n]: 0, and from 1e-6 to 1e12 forty for each power of ten, of both signs."""
-    sizes = 10.0 ** (np.arange(-6 * 40, 12 * 40 + 1) / 40)
+    """Edges [n]: 0, and from 1e-6 to 1e9 a thousand for each power of ten, of both signs."""
+    sizes = 10.0 ** (np.arange(-6 * 1000, 9 * 1000 + 1) / 1000)
     return np.concatenate([-sizes[::-1], [0.0], sizes])
 
 
@@ -106,19 +108,32 @@ class PredictionCurve:
 
     def data(self) -> CurveData | None:
         """What is kept, as JSON; None where there were no rows."""
-        used = np.flatnonzero(self._sums[0])
-        if not len(used):
+        if not self._sums[0].any():
             return None
+        most = MOST_BINS if self.kind == "number" else None
         edges = [None, *EDGES[self.kind].tolist()]
         confusion = [] if self._confusion is None else self._confusion.tolist()
-        wrong = np.flatnonzero(self._errors)
+        bins, errors = _used(self._sums, most), _used(self._errors[None], most)
         return {
             "kind": self.kind,
-            "bins": [(edges[i], *map(float, self._sums[:, i])) for i in used],
-            "errors": [(edges[i], float(self._errors[i])) for i in wrong],
+            "bins": [(edges[i], float(rows), float(labels), float(sums)) for i, (rows, labels, sums) in bins],
+            "errors": [(edges[i], float(rows)) for i, (rows,) in errors],
             "classes": [*(self.classes or range(len(confusion)))] if confusion else [],
             "confusion": confusion,
         }
+
+
+def _used(sums: NDArray[np.float64], most: int | None) -> list[tuple[int, NDArray[np.float64]]]:
+    """Of sums over bins, weights first [sums, bins], those with weight; neighbours together where there are
+    more than `most`, each with about as much weight."""
+    used = np.flatnonzero(sums[0]) if sums.size else np.arange(0)
+    if most is None or len(used) <= most:
+        return [(int(i), sums[:, i]) for i in used]
+    before = np.cumsum(sums[0][used]) - sums[0][used]
+    part = (before * most / sums[0].sum()).astype(np.int64)
+    first = np.flatnonzero(np.diff(part, prepend=-1))
+    whole = np.add.reduceat(sums[:, used], first, axis=1)
+    return [(int(used[at]), whole[:, i]) for i, at in enumerate(first)]
 
 
 def fits(found: Any) -> bool:

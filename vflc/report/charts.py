@@ -112,6 +112,7 @@ class _Drawing:
         parts = [*self._grid(), *self._names()]
         if self.chart.diagonal:
             low, high = max(self.xs[0], self.ys[0]), min(self.xs[1], self.ys[1])
+        if self.chart.diagonal and low < high:
             parts.append(_line(self.x(low), self.y(low), self.x(high), self.y(high), "diagonal"))
         for line in self.lines:
             parts.append(_coloured(line, *self._line(line)))

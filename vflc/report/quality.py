@@ -10,7 +10,7 @@ from vflc_runtime.curves import CurveData
 from vflc.report import bins
 from vflc.report.charts import Chart, ChartAxis, Series, side_by_side
 from vflc.report.elements import Html, folded, joined, note, section, table, tag
-from vflc.report.numbers import measure, share
+from vflc.report.numbers import measure, padded, share
 from vflc.report.shown import ShownRun
 
 UNIT = (0.0, 1.0)
@@ -108,7 +108,8 @@ def _calibration(found: Sequence[Predictions]) -> Html:
         "multiclass": ("mean probability of the likeliest class", "share that is right"),
         "number": ("mean prediction", "mean label"),
     }[kind]
-    ends = None if kind == "number" else UNIT
+    along = [value for line in lines for point in line.points if point is not None for value in point]
+    ends = padded(min(along), max(along)) if kind == "number" else UNIT
     chart = Chart("Calibration", ChartAxis(names[0], ends), ChartAxis(names[1], ends), lines, diagonal=True)
     return chart.figure(note("Tenths of the rows, by prediction; bars are Wilson's 95 % intervals.")
                         if kind != "number" else "")  # fmt: skip

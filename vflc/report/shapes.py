@@ -92,7 +92,7 @@ class ShownManifest(Struct):
     once: list[str] = []
 
 
-class TableRows(TypedDict, total=False):
+class ReadRows(TypedDict, total=False):
     """Of a party's table."""
 
     rows: Natural
@@ -112,7 +112,7 @@ class UnplacedValues(TypedDict):
 class DataCounts(TypedDict):
     """What was read."""
 
-    parties: dict[str, TableRows]
+    parties: dict[str, ReadRows]
     encoders: dict[str, UnplacedValues]
 
 
@@ -164,7 +164,6 @@ class RunResults(TypedDict, total=False):
     rows: Natural
     train_rows: Natural
     validation_rows: Natural
-    users: Natural
     epochs: Natural
     rounds: Natural
     steps: Natural

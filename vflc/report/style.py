@@ -34,7 +34,7 @@ nav a { text-decoration: none } nav a:hover { text-decoration: underline }
 .who { border-left: .3rem solid var(--accent); background: var(--card); padding: .6rem 1rem; margin: 1rem 0;
   max-width: 64rem }
 .scroll { overflow-x: auto; margin: .8rem 0; max-width: max-content; min-width: min(100%, 24rem) }
-table { border-collapse: collapse }
+table { border-collapse: collapse; min-width: min(100%, 22rem) }
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; font-weight: 400 }
