@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
-from vflc_runtime.bundle.plan import Initializer
-from vflc_runtime.engines.initial import glorot_scale, initial_value
+from vflc_runtime.bundle.plan import Initializer, Slice, Weight
+from vflc_runtime.engines import initial
+from vflc_runtime.engines.initial import first_value, generator, glorot_scale, initial_value, orthogonal
 from vflc_runtime.engines.randoms import uniform
 
 PINNED_UNIFORM = [[0.0014607633342049954, 0.012544019158817078], [-0.04420176717693217, 0.014656367816292759]]
@@ -34,6 +36,24 @@ def test_names_seeds_and_nothing_else_matter(kind: str) -> None:
     np.testing.assert_array_equal(first.astype("float32"), initial_value(3, "a", (4, 5), init, "float32"))
     assert not np.array_equal(first, initial_value(4, "a", (4, 5), init, "float64"))
     assert not np.array_equal(first, initial_value(3, "b", (4, 5), init, "float64"))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "normal", "glorot_uniform", "orthogonal", "constant"])
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_values_are_drawn_in_blocks_and_in_slices(kind: str, block: int, monkeypatch: Any) -> None:
+    """Of whatever size, they are the same; drawn at once in the way that is pinned."""
+    init, draw = Initializer(kind, 0.1), generator(3, "a")
+    scale = glorot_scale((9, 5)) if kind == "glorot_uniform" else 0.1
+    expected = {
+        "normal": lambda: draw.standard_normal((9, 5)) * 0.1,
+        "orthogonal": lambda: orthogonal(draw.standard_normal((9, 5))),
+        "constant": lambda: np.full((9, 5), 0.1),
+    }.get(kind, lambda: (2.0 * draw.random((9, 5)) - 1.0) * scale)()
+    monkeypatch.setattr(initial, "BLOCK_NUMBERS", block)
+    whole = initial_value(3, "a", (9, 5), init, "float32")
+    np.testing.assert_array_equal(whole, expected.astype("float32"))
+    part = Weight("b", (3, 5), init, True, "b", 0, slice=Slice("a", 9, 4))
+    np.testing.assert_array_equal(first_value(3, part, "float32"), whole[4:7])
 
 
 @pytest.mark.parametrize(("kind", "value"), [("zeros", 0.0), ("ones", 1.0), ("constant", 0.3)])

@@ -244,6 +244,7 @@ CODES: dict[str, str] = {
     "VFL0786": "No GPU that can be used",
     "VFL0787": "The GPU's memory does not suffice",
     "VFL0790": "A setting of large tables that makes no sense",
+    "VFL0791": "Large tables that find no room in a file",
     "VFL0781": "bfloat16 that has no effect",
     "VFL0766": "A part of a model that vflc exported",
     "VFL0770": "Weights of evidence for a label that never varies",

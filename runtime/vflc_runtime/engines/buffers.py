@@ -13,7 +13,8 @@ from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import DenseUpdate, Plan, RowsUpdate, Weight
 from vflc_runtime.bundle.reading import damaged
-from vflc_runtime.engines.initial import first_value
+from vflc_runtime.engines.initial import set_first_value
+from vflc_runtime.engines.table_memory import TableMemory
 from vflc_runtime.errors import Failure
 
 LAST = "last"
@@ -48,7 +49,7 @@ class TableGroup:
     others than when the run was last saved.
     """
 
-    def __init__(self, plan: Plan, updates: list[RowsUpdate]) -> None:
+    def __init__(self, plan: Plan, updates: list[RowsUpdate], memory: TableMemory) -> None:
         self.updates = updates
         self.columns: dict[str, slice] = {}
         width = 0
@@ -58,11 +59,12 @@ class TableGroup:
             width += own
         self.width, self.optimizer = width, plan.optimizers[updates[0].optimizer]
         self.slot_widths = {slot.name: width for slot in self.optimizer.slots}
-        self.kept = np.empty((rows, width * len(self.slot_widths)), plan.precision)
+        self.kept = memory.zeros((rows, width * len(self.slot_widths)), plan.precision)
         self.last = np.zeros(rows, np.int64) if self.optimizer.catch_up else None
         self.changed = np.zeros(rows, np.bool_)
         for slot in self.optimizer.slots:
-            self.slot(slot.name)[...] = slot.init
+            if slot.init:  # what is not written takes no memory
+                self.slot(slot.name)[...] = slot.init
 
     def slot(self, name: str) -> Array:
         """A view [rows, width of all tables] of a slot."""
@@ -94,7 +96,7 @@ class Buffers:
         try:
             self._allocate()
             for weight in plan.weights.values():
-                self._part(self.array(weight.array), weight)[...] = first_value(seed, weight, plan.precision)
+                set_first_value(self._part(self.array(weight.array), weight), seed, weight)
         except (
             MemoryError
         ):  # also of the whole that a slice is of, whose size the plan of one place only claims
@@ -111,12 +113,14 @@ class Buffers:
             if isinstance(update, DenseUpdate):
                 self.dense[update.id] = home = Dense(plan, update)
                 self._home.update(dict.fromkeys(update.arrays, home))
+        memory = TableMemory(plan)
         for group in row_groups(plan):
-            self.rows.append(TableGroup(plan, group))
+            self.rows.append(TableGroup(plan, group, memory))
             self._row_home.update({update.array: self.rows[-1] for update in group})
         for name, array in plan.arrays.items():
             if name not in self._home:
-                self._single[name] = np.empty(array.shape, plan.precision)
+                made = memory.zeros if name in self._row_home else np.empty
+                self._single[name] = made(array.shape, plan.precision)
 
     def gradients(self) -> dict[str, Array]:
         """Where dense updates read their gradients, flat [size], by the values' ids."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,34 +23,74 @@ def generator(*key: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.frombuffer(hashed[:16], "<u8")))
 
 
+BLOCK_NUMBERS = 1 << 20
+"""Numbers that are drawn at once, in float64."""
+MOST_NUMBERS = 1 << 38
+"""Of a weight: for more nobody would wait, and a slice may claim to be of a weight of any size."""
+
+
 def first_value(seed: int | str, weight: Weight, dtype: str) -> NDArray[Any]:
     """The first value of a weight, [rows, …], drawn or from a file; a slice has its rows of the whole's."""
+    value: NDArray[Any] = np.empty(weight.shape, dtype)
+    set_first_value(value, seed, weight)
+    return value
+
+
+def set_first_value(value: NDArray[Any], seed: int | str, weight: Weight) -> None:
+    """Sets `value` [rows, …], which lies in one piece, to the first value of a weight: `first_value`."""
     if weight.given is not None:
-        return weight.given.astype(dtype)
-    part = weight.slice
-    if part is None:
-        return initial_value(seed, weight.name, weight.shape, weight.init, dtype)
-    rows, *others = weight.shape
-    whole = initial_value(seed, part.of, (part.rows, *others), weight.init, dtype)
-    return whole[part.start : part.start + rows]
+        value[...] = weight.given
+        return
+    rows, part = weight.shape, weight.slice
+    name, shape = (weight.name, rows) if part is None else (part.of, (part.rows, *rows[1:]))
+    if math.prod(shape) > MOST_NUMBERS:
+        raise MemoryError
+    first = 0 if part is None else part.start * math.prod(rows[1:])
+    _set(value.reshape(-1), seed, name, shape, weight.init, first)
 
 
 def initial_value(
     seed: int | str, name: str, shape: tuple[int, ...], init: Initializer, dtype: str
 ) -> NDArray[Any]:
     """The first value of weight `name`, [*shape]; drawn in float64, then cast to `dtype`."""
+    value: NDArray[Any] = np.empty(shape, dtype)
+    _set(value.reshape(-1), seed, name, shape, init, 0)
+    return value
+
+
+def _set(
+    flat: NDArray[Any], seed: int | str, name: str, shape: tuple[int, ...], init: Initializer, first: int
+) -> None:
+    """Sets `flat` [size] to that part of the value of shape [*shape] that begins at number `first`."""
+    end = first + flat.size
     if init.kind in ("zeros", "ones", "constant"):
-        value = {"zeros": 0.0, "ones": 1.0, "constant": init.scale}[init.kind]
-        return np.full(shape, value, dtype)
-    if init.kind == "unit_forget":  # of four gates, the second starts open (Jozefowicz et al. 2015)
-        return np.repeat([0.0, 1.0, 0.0, 0.0], shape[0] // 4).astype(dtype)
-    draw = generator(seed, name)
-    if init.kind == "normal":
-        return (draw.standard_normal(shape) * init.scale).astype(dtype)
-    if init.kind == "orthogonal":
-        return orthogonal(draw.standard_normal(shape)).astype(dtype)
+        flat.fill({"zeros": 0.0, "ones": 1.0, "constant": init.scale}[init.kind])
+    elif init.kind == "unit_forget":  # of four gates, the second starts open (Jozefowicz et al. 2015)
+        flat[...] = np.repeat([0.0, 1.0, 0.0, 0.0], shape[0] // 4)[first:end]
+    elif init.kind == "orthogonal":
+        flat[...] = orthogonal(generator(seed, name).standard_normal(shape)).reshape(-1)[first:end]
+    else:
+        for start, numbers in _drawn(generator(seed, name), init, shape, end):
+            own = numbers[max(first - start, 0) :]
+            at = max(start, first) - first
+            flat[at : at + own.size] = own
+
+
+def _drawn(
+    draw: np.random.Generator, init: Initializer, shape: tuple[int, ...], end: int
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """The first `end` numbers of a value of shape [*shape], by the place where each block of them begins."""
     scale = glorot_scale(shape) if init.kind == "glorot_uniform" else init.scale
-    return ((2.0 * draw.random(shape) - 1.0) * scale).astype(dtype)
+    for start in range(0, end, BLOCK_NUMBERS):
+        count = min(BLOCK_NUMBERS, end - start)
+        if init.kind == "normal":
+            numbers = draw.standard_normal(count)
+        else:
+            numbers = draw.random(count)
+            numbers *= 2.0
+            numbers -= 1.0
+        numbers *= scale
+        yield start, numbers
 
 
 def glorot_scale(shape: tuple[int, ...]) -> float:

@@ -1,0 +1,131 @@
+"""Tables in files that are mapped into memory: the same bits, and no file that stays behind."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from vflc_runtime import memory
+from vflc_runtime.engines import table_memory
+from vflc_runtime.engines.onnx import OnnxEngine
+from vflc_runtime.errors import Failure
+from vflc_runtime.run.session import Session
+
+from vflc.diagnostics import SourceText
+from vflc.driver import compile_source
+
+SPEC = """
+party bank {
+  key ID
+  feature user: int -> hash(3000)
+  column  Late: int
+  label   late = Late
+}
+party shop {
+  key ID
+  feature item: int -> hash(4000)
+}
+a = embed(bank.user, dim = 3)
+b = embed(shop.item, dim = 8)
+fuse at bank { logit = dense(concat(a, b), 1) }
+predict late = sigmoid(logit)
+objective bce(logit, bank.late) + l2(1e-3, a.tables)
+train { optimizer ftrl(lr = 0.1) for b.*
+        optimizer adam(lr = 0.01) }
+release bank { to shop: late, user }
+release shop { to bank: item }
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mapped") / "bundle"
+    compile_source(SourceText("spec.vfl", SPEC)).write(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where tables lie in files, however small."""
+    (tmp_path / "tables").mkdir()
+    monkeypatch.setenv(memory.LARGE, "0")
+    monkeypatch.setenv(table_memory.SWITCH, str(tmp_path / "tables"))
+    return tmp_path / "tables"
+
+
+def trained(bundle: Path) -> tuple[Session, dict[str, Any]]:
+    """A session after some steps, and the bits of its weights and slots."""
+    session, draw = Session(bundle, programs=("train", "evaluate"), threads=1), np.random.default_rng(3)
+    for step in range(6):
+        batch: dict[str, Any] = {
+            "bank.user": draw.integers(0, 3000, 32, np.int32),
+            "shop.item": draw.integers(0, 4000, 32, np.int32),
+            "bank.late": draw.integers(0, 2, (32, 1)).astype(np.float32),
+        }
+        session.step(batch)
+        if step == 3:
+            session.evaluate(batch)
+    kept = {name: slot for engine in session.engines.values() for name, slot in engine.slots().items()}
+    return session, {name: array.tobytes() for name, array in (session.weights() | kept).items()}
+
+
+def mapped() -> int:
+    """How many mapped files of this process have no name any more."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return sum("/tables/" in line and line.endswith("(deleted)") for line in lines)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the system what is mapped")
+def test_tables_in_files_train_to_the_same_bits(bundle: Path, folder: Path, monkeypatch: Any) -> None:
+    session, found = trained(bundle)
+    assert mapped() == 4, "two tables, and what is kept for the rows of each"
+    assert [*folder.iterdir()] == []
+    del session
+    monkeypatch.setenv(table_memory.SWITCH, "memory")
+    usual, expected = trained(bundle)
+    assert found == expected
+    monkeypatch.delenv(memory.LARGE)
+    monkeypatch.delenv(table_memory.SWITCH)
+    small, expected = trained(bundle)
+    assert found == expected
+    assert mapped() == 0
+    del usual, small
+
+
+def test_tables_of_more_than_half_of_the_memory_lie_in_files(
+    bundle: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(table_memory.SWITCH)
+    monkeypatch.setattr(table_memory, "USUAL", folder)
+    for half, count in ((1 << 30, 0), (1000, 4)):
+        monkeypatch.setattr(table_memory, "half_of_memory", lambda half=half: half)
+        session = Session(bundle, programs=("train",))
+        assert mapped() == count
+        assert all(isinstance(engine, OnnxEngine) for engine in session.engines.values())
+        del session
+
+
+@pytest.mark.parametrize("name", ["gone", "file"])
+def test_no_folder_for_tables(bundle: Path, folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "file").write_text("x")
+    monkeypatch.setenv(table_memory.SWITCH, str(folder / name))
+    with pytest.raises(Failure, match="cannot lie in a file in") as caught:
+        Session(bundle, programs=("train",))
+    assert caught.value.code == "VFL0791"
+
+
+def test_no_room_for_tables(bundle: Path, folder: Path) -> None:
+    """Is known before the first step."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(Failure, match=r"tables of 0.00 GiB cannot lie in a file") as caught:
+            Session(bundle, programs=("train",))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.code == "VFL0791"
+    assert [*folder.iterdir()] == []
