@@ -10,12 +10,10 @@ from typing import Any
 import click
 
 from vflc.cli.options import RUN, json_output
+from vflc.report.results import OTHER_ROWS, SAME_ROWS, SETTINGS
 
 ROWS = ("test", "validation", "train")
 """Of which rows results are compared: the first that all runs have."""
-SETTINGS = ("seed", "batch", "epochs", "rounds", "cohort", "validation", "fold", "shuffle")
-SAME_ROWS = ("data", "kept", "seed", "validation", "fold")
-"""What decides which rows are held out, and of which tables."""
 
 
 @click.command("compare")
@@ -98,10 +96,7 @@ def _shown(found: Mapping[str, Any]) -> str:
         for run, metrics in by_run.items():
             lines += broken(f"best {', '.join(metrics)}: {run}", columns())
     if not found["same_rows"]:
-        lines += broken(
-            "The runs were not measured on the same rows: their tables, seeds or validation differ.",
-            columns(),
-        )
+        lines += broken(OTHER_ROWS, columns())
     return "\n".join(lines)
 
 

@@ -31,21 +31,27 @@ const told = document.createElement("p");
 told.id = "live";
 told.setAttribute("role", "status");
 document.querySelector("header").append(told);
-const opened = () => [...document.querySelectorAll("main details")].map(each => each.open);
+const all = what => [...document.querySelectorAll(what)];
+const reachable = "main summary, main .scroll";
+let shown = "";
 async function look() {
   try {
     const answer = await fetch(location.pathname, {cache: "no-store"});
     if (!answer.ok) throw new Error(answer.status);
     const text = await answer.text();
-    const found = new DOMParser().parseFromString(text, "text/html");
-    const before = opened();
+    told.textContent = "";
+    const found = new DOMParser().parseFromString(text, "text/html").querySelector("main");
+    if (found.innerHTML === shown) return;
+    shown = found.innerHTML;
+    const before = all("main details").map(each => each.open);
+    const focused = all(reachable).indexOf(document.activeElement);
     const at = [scrollX, scrollY];
-    document.querySelector("main").replaceWith(found.querySelector("main"));
-    document.querySelectorAll("main details").forEach((each, i) => {
+    document.querySelector("main").replaceWith(found);
+    all("main details").forEach((each, i) => {
       if (i < before.length) each.open = before[i];
     });
+    if (focused >= 0) all(reachable)[focused]?.focus({preventScroll: true});
     scrollTo(...at);
-    told.textContent = "";
   } catch {
     told.textContent = "What is shown is the last: the process that serves this page does not answer.";
   }

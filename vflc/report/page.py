@@ -35,7 +35,8 @@ def page(runs: Sequence[ShownRun], script: str = "") -> str:
         runs: one, or several that are compared.
         script: JavaScript of our own that keeps a page up to date that is served; none in a file.
     """
-    title = f"Report on {runs[0].manifest.model}"
+    models = list(dict.fromkeys(run.manifest.model for run in runs))
+    title = f"Report on {', '.join(models[:3])}{' and others' if models[3:] else ''}"
     parts = {"results": ("Results", results(runs)), "quality": ("Predictions and labels", quality(runs))}
     for id, (name, make) in OF_EACH.items():
         parts[id] = name, section(id, name, _of_each(runs, make, id in OF_MODEL))

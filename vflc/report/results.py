@@ -17,6 +17,10 @@ ROWS = ("train", "validation", "test", "evaluation")
 CALLED = {"train": "training"}
 """What rows are called, where it is another word."""
 SETTINGS = ("seed", "batch", "epochs", "rounds", "cohort", "validation", "fold", "shuffle")
+"""Of run.json, those that are shown where runs differ in them."""
+SAME_ROWS = ("data", "kept", "seed", "validation", "fold")
+"""What decides which rows are held out, and of which tables."""
+OTHER_ROWS = "The runs were not measured on the same rows: their tables, seeds or validation differ."
 MOST_CURVES = 24
 """Losses and metrics that are drawn; the table has all."""
 
@@ -43,7 +47,9 @@ def _reached(runs: Sequence[ShownRun]) -> Html:
     for name in differing:
         values = [runs[i].settings.get(name) for i, _ in columns]
         lines.append([f"setting {name}", *("–" if value is None else str(value) for value in values)])
-    return table(["", *(f"{title}|n" for title in titles)], lines, "Results of the saved models")
+    same = len({tuple(str(run.settings.get(name)) for name in SAME_ROWS) for run in runs}) == 1
+    whole = table(["", *(f"{title}|n" for title in titles)], lines, "Results of the saved models")
+    return whole if same else joined([whole, note(OTHER_ROWS)])
 
 
 def _title(runs: Sequence[ShownRun], run: int, rows: str) -> str:
