@@ -1,7 +1,6 @@
 # make demo   a first run: generated tables, compile, train, evaluate, predict
-# make test   what must hold of vflc by itself, in a virtual environment of its own
-# make test-long   the rest, which takes half as long again: whole models beside other frameworks, real faults
-# make test EXAMPLES=10   with ten times as many random examples of each property; also test-long
+# make test   all that must hold, in a virtual environment of its own
+# make test EXAMPLES=10   with ten times as many random examples of each property
 # make test-oldest   the tests of the core with the oldest packages that pyproject.toml allows
 # make test-newest   the tests with the newest
 # make lint   ruff and mypy alone        make clean   back to the files of the repository
@@ -46,34 +45,21 @@ CORE    = $(addprefix tests/,$(addprefix cli/test_cli_,commands.py main.py outpu
           package/test_wheel.py protect runtime syntax transport)# how a release of rich sets tables is no matter
 NEWEST  = $(OLDEST) keras ray tune mlflow# openmined-psi names one release of protobuf and so keeps all others back
 
-# What takes minutes: whole models trained beside something else, other frameworks, real faults. What mostly waits
-# comes first, while others work.
-LONG    = $(addprefix tests/,population/test_population_ray.py $(addprefix party/test_party_,faults.py killed.py) \
-          $(addprefix audit/test_,constructions_attacked.py refute.py) extending \
-          $(addprefix importing/test_importing_,layers.py onnx_round_trip.py round_trip.py torch.py) keras_backend \
-          library/test_library_keras.py ops/test_layers_keras.py \
-          $(addprefix package/test_benchmark_,deepfm.py peers.py) \
-          $(addprefix push_down/test_push_down_,crossing.py numbers.py random.py) \
-          report/test_report_browser.py $(addprefix rows/test_rows_,dense.py penalised.py) sources/test_sources_parties.py specs/test_published.py \
-          $(addprefix verify/test_verify_,dense.py idle.py missing.py random.py specs.py tasks.py))
-
-# A worker keeps to neighbouring tests, which share what is compiled for them and the import of TensorFlow.
+# A worker keeps to neighbouring tests, which share what is compiled for them and the import of TensorFlow. What mostly
+# waits comes first, while other workers work (tests/order.py).
 CORES   = -n auto --dist worksteal
 
 unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
 
-.PHONY: torch peers benchmarks moto test test-long test-oldest test-newest demo lint editor lock mutants \
+.PHONY: torch peers benchmarks moto test test-oldest test-newest demo lint editor lock mutants \
         playground test-playground clean always
 .DELETE_ON_ERROR:
 
 test: $(dev) $(lsp) # mypy, which takes half a minute on one core, runs beside the tests; what it says comes at the end
 	@mkdir -p $(BUILD); \
 	$(MAKE) --no-print-directory --keep-going editor lint > $(BUILD)/lint.log 2>&1 & lint=$$!; \
-	$(python) -m pytest $(CORES) $(or $(PYTEST),$(addprefix --ignore=,$(LONG))); tests=$$?; \
+	$(python) -m pytest $(CORES) $(PYTEST); tests=$$?; \
 	wait $$lint; lint=$$?; cat $(BUILD)/lint.log; [ $$tests = 0 ] && [ $$lint = 0 ]
-
-test-long: $(dev)
-	$(python) -m pytest $(CORES) $(or $(PYTEST),$(LONG))
 
 test-oldest: $(oldest)
 	$(BUILD)/oldest/bin/python -m pytest $(CORES) $(or $(PYTEST),$(CORE))
