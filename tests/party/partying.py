@@ -16,6 +16,7 @@ from vflc_runtime.bundle.manifest import Manifest, read_manifest
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.party.site import Site
 from vflc_runtime.party.train import train_party
+from vflc_runtime.run.checkpoints import read_checkpoint
 from vflc_runtime.run.train import TrainOptions, TrainResult, train
 from vflc_runtime.transport.network import Network
 
@@ -86,13 +87,13 @@ def train_alone(bundle: Path, sources: Mapping[str, Any], out: Path, options: Tr
 
 def tensors(run: Path, *places: str) -> dict[str, bytes]:
     """Weights, slots and best weights of the last checkpoint, and the model as published."""
-    last = max((run / "checkpoints").iterdir())
+    kept = read_checkpoint(max((run / "checkpoints").iterdir())).tensors
     found = {}
     for place in places:
-        for file in [*last.glob(f"{place}/*.safetensors"), run / place / "model.safetensors"]:
-            if file.stem != "meter":
-                for name, tensor in load_file(file).items():
-                    found[f"{place}/{file.parent.parent == last}/{file.stem}/{name}"] = tensor.tobytes()
+        published = load_file(run / place / "model.safetensors")
+        for kind, own in {**kept[place], "published": published}.items():
+            if kind != "meter":
+                found |= {f"{place}/{kind}/{name}": tensor.tobytes() for name, tensor in own.items()}
     assert found or not places
     return found
 

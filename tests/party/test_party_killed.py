@@ -14,6 +14,7 @@ from chance import seeded
 from partying import compiled, history, tensors, train_alone
 from processes import Party, write_deploy
 from specs.examples import prepared, text_of
+from vflc_runtime import memory
 from vflc_runtime.run.train import TrainOptions
 
 KILLS = int(os.environ.get("VFLC_KILLS", "6"))
@@ -32,8 +33,12 @@ FLAGS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["deepfm", "u_shape"])
-def test_sigkill_at_random_instants(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "large"), [("deepfm", "0"), ("u_shape", "64")])
+def test_sigkill_at_random_instants(
+    name: str, large: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With checkpoints that have the rows that changed, and with whole ones."""
+    monkeypatch.setenv(memory.LARGE, large)
     sources = prepared(name, tmp_path / "data", "--generate", 1600)
     bundle = compiled(name, text_of(name, small=True), tmp_path / "bundle")
     alone = train_alone(bundle, sources, tmp_path / "alone", OPTIONS)
