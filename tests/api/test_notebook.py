@@ -69,6 +69,9 @@ def test_a_cell_without_a_name_says_how(shell: Shell, line: str, capsys: pytest.
 def test_a_diagram_is_drawn_by_the_notebook() -> None:
     picture = Picture("flowchart LR", "mermaid")
     assert picture == "flowchart LR" and picture._repr_markdown_() == "```mermaid\nflowchart LR\n```"
+    assert picture._repr_svg_() is None
+    drawn = Picture("<svg/>", "svg")
+    assert drawn._repr_svg_() == "<svg/>" and drawn._repr_markdown_() is None
 
 
 def test_curves_leave_out_what_was_not_measured(tmp_path: Path) -> None:

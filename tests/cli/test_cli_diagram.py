@@ -131,3 +131,32 @@ def test_a_population_says_what_users_ask_for_and_send_back(capsys: pytest.Captu
     assert (
         "items.ids" in text and "→ users: 200 B a row of it" in text and "← change: 200 B a row of it" in text
     )
+
+
+HOSTILE = """\
+party alice {
+  key ID
+  feature "<script>alert(1)</script> \\u{202E}": float as x -> standardize
+}
+party bob {
+  key ID
+  label y: float
+}
+out = dense(alice.x, 1)
+predict y = out
+objective mse(out, bob.y)
+"""
+
+
+@pytest.mark.parametrize("form", ["svg", "html", "mmd", "dot"])
+def test_what_a_table_calls_a_column_is_only_text(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "<script>alert(2)<!--.vfl"
+    path.write_text(HOSTILE, "utf-8")
+    assert run(["check", "--fix", str(path)]) == 0
+    out = tmp_path / f"picture.{form}"
+    assert run(["graph", str(path), "-o", str(out)]) == 0
+    text = out.read_text("utf-8")
+    assert "\u202e" not in text
+    assert form == "dot" or "<script>alert" not in text  # where it is in quotes
+    if form == "svg":
+        assert "in the table: <script>alert(1)" in "".join(ET.fromstring(text).itertext())

@@ -120,6 +120,11 @@ press("ArrowRight"); press("ArrowLeft");
 const before = svg.getAttribute("viewBox");
 press("+");
 found.zoomed = svg.getAttribute("viewBox") !== before;
+const zoomed = svg.getAttribute("viewBox");
+const view = picture.view();
+picture.dispose();
+vflGraph(svg, {frame, view});
+found.kept = svg.getAttribute("viewBox") === zoomed;
 found.focusable = svg.querySelectorAll('[tabindex="0"]').length;
 document.getElementById("out").textContent = JSON.stringify(found);
 """
@@ -153,7 +158,7 @@ def test_text_fits_and_keys_work_in_a_browser(tmp_path: Path) -> None:
     assert out is not None
     found = json.loads(unescape(out.group(1)))
     assert found["wide"] == []
-    assert found["zoomed"] and found["focusable"] == 1
+    assert found["zoomed"] and found["kept"] and found["focusable"] == 1
     assert (
         found["told"]
         == [

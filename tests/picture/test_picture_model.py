@@ -103,6 +103,16 @@ def test_a_spec_with_mistakes_is_drawn_as_far_as_it_is_known() -> None:
     assert examined.refused and examined.model is not None
     picture = draw(examined.model)
     assert any("vfl-crossing" in each.attrib["class"] for each in boxes(picture))
+    warning = [each for each in boxes(picture) if "vfl-warns" in each.attrib["class"]]
+    lines = [line.text for border in warning for line in border.iter(f"{SVG}text")]
+    assert "not granted: alice.Age" in lines and "not granted: bob.bought" in lines
+
+
+def test_a_grant_ends_the_warning() -> None:
+    granted = SPEC + "release alice { to bob: Age }\nrelease bob { to alice: bought }\n"
+    examined = driver.examine(SourceText("spec.vfl", granted))
+    assert not examined.refused and examined.model is not None
+    assert "not granted" not in draw(examined.model).svg
 
 
 def test_a_model_that_has_no_places_yet_is_drawn() -> None:

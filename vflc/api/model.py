@@ -146,7 +146,7 @@ class Model:
 
         if format not in FORMATS:
             raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
-        drawn = sketch_model(self._bundle.model, self.manifest)
+        drawn = sketch_model(self._bundle.model)
         return Picture(FORMATS[format](drawn, None if folded is None else frozenset(folded)), format)
 
     def save(self, folder: str | Path) -> Path:

@@ -84,7 +84,7 @@ def _spec(path: Path, overrides: dict[str, str]) -> tuple[Sketch, SourceText]:
     examined = driver.examine_file(path, overrides)
     if examined.refused or examined.model is None:
         raise Refused(examined.diagnostics)
-    return sketch_model(examined.model, driver.crossing(examined)), examined.source
+    return sketch_model(examined.model), examined.source
 
 
 def _bundle(folder: Path, overrides: dict[str, str]) -> tuple[Sketch, None]:

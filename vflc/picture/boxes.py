@@ -109,7 +109,8 @@ def crossing_box(sketch: Sketch, source: str, target: str, carried: Sequence[Cro
         count = what if len(back) == 1 else f"{len(back)} {what}s"
         lines += [_line(f"← {count}: {volume(back, sketch.unit)}", "detail"), *_tells(back)]
         told += _told(back, source, sketch.unit)
-    warns = any(word.startswith("VFL") and word.isalnum() for each in carried for word in each.known)
+    found = any(word.startswith("VFL") and word.isalnum() for each in carried for word in each.known)
+    warns = found or bool(_not_granted(carried))
     return DiagramBox(carried[0].name, source, "crossing", tuple(lines), _clean(told), to=target, warns=warns)
 
 
@@ -121,11 +122,17 @@ def _known(edges: Sequence[CrossingValue]) -> str:
     return ", ".join(dict.fromkeys(word for each in edges for word in (*each.protected, *each.known)))
 
 
+def _not_granted(edges: Sequence[CrossingValue]) -> list[str]:
+    return list(dict.fromkeys(about.column for each in edges for about in each.learn if not about.granted))
+
+
 def _tells(edges: Sequence[CrossingValue]) -> Iterator[TextLine]:
     """The most that it tells, and what is known besides."""
     for words, columns in _bounds(edges)[:1]:
         of = columns[0] if len(columns) == 1 else f"{len(columns)} columns"
         yield _line(f"tells at most {words} of {of}", "detail")
+    if lacking := _not_granted(edges):
+        yield _line(f"not granted: {', '.join(lacking)}", "lacking")
     if known := _known(edges):
         yield _line(known, "known")
 
@@ -136,6 +143,8 @@ def _told(edges: Sequence[CrossingValue], receiver: str, unit: str) -> Iterator[
     yield f"{shown} {verb} from {edges[0].source} to {edges[0].target}, {volume(edges, unit)}"
     for words, columns in _bounds(edges):
         yield f"{receiver} may learn at most {words} of {', '.join(_first(columns))}"
+    if lacking := _not_granted(edges):
+        yield f"not granted to {receiver}: {', '.join(_first(lacking))}"
     if known := _known(edges):
         yield f"protected by, known to reveal, or found: {known}"
 

@@ -37,6 +37,9 @@ def centres(made: Layers, cells: Cells, boxes: int) -> list[float]:
         middle = (x[members[0]] + x[members[-1]]) / 2
         for each in members:
             x[each] -= middle
+    most: dict[int, float] = {}  # a column gets no wider for what would like to stand further out
+    for (_, column), members in cells.items():
+        most[column] = max(most.get(column, 0.0), x[members[-1]])
     for sweep in range(SWEEPS):
         side = sweep % 2
         for cell in sorted(cells, reverse=bool(side)):
@@ -44,7 +47,8 @@ def centres(made: Layers, cells: Cells, boxes: int) -> list[float]:
             wanted, weights = [], []
             for each in members:
                 others = near[each][side] or near[each][1 - side]
-                wanted.append(sum(x[other] for other in others) / len(others) if others else x[each])
+                mean = sum(x[other] for other in others) / len(others) if others else x[each]
+                wanted.append(min(max(mean, -most[cell[1]]), most[cell[1]]))
                 weights.append((8.0 if each >= boxes else 1.0) if others else 0.05)
             found = nearest(wanted, weights, _distances(made, members, boxes))
             for each, value in zip(members, found, strict=True):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from typing import Any
+from collections.abc import Set
 
 from msgspec import Struct
 
@@ -31,18 +30,15 @@ class SvgPicture(Struct, frozen=True):
     blocks: tuple[str, ...]
 
 
-def laid_out(
-    model: Lowered, folded: Set[str] | None = None, *, manifest: Mapping[str, Any] | None = None
-) -> LaidOut:
+def laid_out(model: Lowered, folded: Set[str] | None = None) -> LaidOut:
     """The picture before it is text: boxes, lanes and arrows with positions. Arguments as of `draw`."""
-    return lay_out(diagram(sketch_model(model, manifest), folded))
+    return lay_out(diagram(sketch_model(model), folded))
 
 
 def draw(
     model: Lowered,
     folded: Set[str] | None = None,
     *,
-    manifest: Mapping[str, Any] | None = None,
     theme: Theme = "auto",
     styled: bool = True,
 ) -> SvgPicture:
@@ -51,11 +47,10 @@ def draw(
     Args:
         model: as `vflc.driver.examine` has it, also of a spec with mistakes.
         folded: ids of blocks to fold; others are not. None: as `folded_by_default` has it.
-        manifest: of `vflc.driver.crossing`, if it is there already; a population's is needed to tell sizes.
         theme: `auto` follows the reader's light or dark; CSS properties `--vfl-…` override all colours.
         styled: whether the CSS is in it, or comes with the page (`vflc.picture.svg.style`).
     """
-    found = laid_out(model, folded, manifest=manifest)
+    found = laid_out(model, folded)
     told = found.diagram
     text = svg(found, theme, styled)
     return SvgPicture(text, found.width, found.height, tuple(sorted(told.folded)), tuple(sorted(told.blocks)))

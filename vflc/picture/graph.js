@@ -1,11 +1,12 @@
 // Makes a picture of a graph interactive: pan, zoom, arrow keys along arrows, Enter to the source, Space folds.
 //
-// vflGraph(svg, options) returns {focus(name), fit(), dispose()}. What happens is told by events that bubble:
+// vflGraph(svg, options) returns {focus(name, place), fit(), zoomIn(), zoomOut(), view(), dispose()}. What happens is told by events that bubble:
 //   vfl-open  {uri, line, column, name, place}  the user wants to see where a value is written; line, column from 1
 //   vfl-fold  {block, folded, place}            a block is to be unfolded (folded: true) or folded (false)
 //   vfl-focus {name, place, told}               the user looks at a box
 // Options: frame, an element that the picture is shown in and that gets `overflow: hidden`; without it the
-// svg's parent. No markup is ever made of names.
+// svg's parent; view, what `view()` of an earlier picture gave, to stay where the user was.
+// No markup is ever made of names.
 "use strict";
 (function (global) {
   const STEP = 1.2;
@@ -173,10 +174,12 @@
     frame.style.overflow = "hidden";
     for (const box of boxes) box.setAttribute("tabindex", "-1");
     if (boxes.length) take(boxes[0]);
-    fit();
+    if (options && options.view) Object.assign(view, options.view), show();
+    else fit();
 
     return {
       fit,
+      view: () => ({ ...view }),
       zoomIn: () => zoom(STEP),
       zoomOut: () => zoom(1 / STEP),
       focus(name, place) {

@@ -91,6 +91,6 @@ def _source(source: SourceText) -> str:
 def _table(drawn: Diagram) -> Iterator[str]:
     """All that crosses, for who does not see the picture, or wants to search it."""
     crossing = [box for box in drawn.boxes if box.to is not None]
-    yield f"<details><summary>What crosses: {len(crossing)} values, and their gradients</summary><ul>"
+    yield f"<details><summary>What crosses ({len(crossing)})</summary><ul>"
     yield from (f"<li>{'. '.join(map(escape, box.told))}.</li>" for box in crossing)
     yield "</ul></details>"

@@ -19,7 +19,7 @@ from vflc.picture.sketch import NOWHERE
 
 MARGIN, HEAD, PAD = 8.0, 34.0, 14.0
 """Around the picture; of a lane's name; beside the boxes of a lane."""
-LINE = {"title": 16.0, "detail": 14.0, "known": 14.0}
+LINE = {"title": 16.0, "detail": 14.0, "known": 14.0, "lacking": 14.0}
 """How high a line of text is, by its style."""
 BESIDE, ABOVE = 10.0, 5.0
 """Between the edge of a box and its text."""

@@ -13,6 +13,8 @@ from vflc.emit.manifest.diagram import ROWS_TOUCHED, shape
 from vflc.emit.manifest.disclosed import kinds
 from vflc.picture.sketch import CrossingValue, DrawnValue, MayLearn, Sketch, ValueKind
 
+FREE = frozenset({"nothing", "rows", "counts"})
+"""Bounds that need no grant."""
 MODEL = "model"
 """The box of all that a place computes."""
 
@@ -54,12 +56,17 @@ def crossings(data: Mapping[str, Any]) -> Iterator[CrossingValue]:
     """Every edge with what its receiver may learn through it and what it is known to reveal.
 
     Args:
-        data: a manifest, or the part of one with `edges`, `learned`, `evidence` and `once`.
+        data: a manifest, or the part of one with `edges`, `learned`, `evidence`, `grants` and `once`.
     """
     known, once = kinds(data), {*data.get("once", ())}
     learn: dict[tuple[str, str], list[MayLearn]] = {}
+    grants = {(grant["party"], grant["to"], grant["column"]) for grant in data.get("grants", ())}
     for row in data.get("learned", ()):
-        about = MayLearn(f"{row['party']}.{row['column']}", Bound(**row["bound"]))
+        named = {(row["party"], row["receiver"], name) for name in (row["column"], *row["features"])}
+        free = row["receiver"] == row["party"] or row["bound"]["kind"] in FREE
+        about = MayLearn(
+            f"{row['party']}.{row['column']}", Bound(**row["bound"]), free or bool(named & grants)
+        )
         for name in row["edges"]:
             learn.setdefault((row["receiver"], name), []).append(about)
     for edge in data["edges"]:

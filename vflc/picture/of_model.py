@@ -11,10 +11,13 @@ from vflc_common.words import BYTES
 from vflc.diagnostics.span import Span
 from vflc.emit.manifest.edges import edge_json
 from vflc.emit.manifest.learned import learned
+from vflc.emit.population.manifest import population_manifest
 from vflc.ir.graph import PLACELESS, Node
 from vflc.ir.model import ColumnInfo
-from vflc.ir.stages import ByMode, Lowered, Partitioned, Placed, Vectorised
+from vflc.ir.stages import ByMode, Disclosed, Lowered, Partitioned, Placed, Vectorised
 from vflc.ops.source import COLUMNS
+from vflc.passes.learn.bounds import learned as rows_learned
+from vflc.passes.learn.received import received
 from vflc.picture.of_manifest import crossings
 from vflc.picture.sketch import (
     NOWHERE,
@@ -30,13 +33,11 @@ PRECISION = "float32"
 CALL = re.compile(r"\s*([\w.]+)\s*\(")
 
 
-def sketch_model(model: Lowered, manifest: Mapping[str, Any] | None = None) -> Sketch:
+def sketch_model(model: Lowered) -> Sketch:
     """All forward values of a model and who reads them; of weights those that another place reads.
 
     Args:
         model: at any stage. Of one that is not cut, values that would cross are drawn, without gradients.
-        manifest: what crosses, of `vflc.driver.crossing`, where it is there. Without it a population's is
-            drawn by the weights that users read.
     """
     nodes = _forward(model)
     shared = _shared(nodes)
@@ -48,12 +49,12 @@ def sketch_model(model: Lowered, manifest: Mapping[str, Any] | None = None) -> S
         (name, node.id) for node in drawn.values() for name in dict.fromkeys(node.inputs) if name in drawn
     )
     place_of = {value.id: value.place for value in values}
-    if manifest is not None:
-        made = crossings(manifest)
+    if isinstance(model, Vectorised):
+        made = crossings(population_manifest(model, "", PRECISION, {}, []))
     elif isinstance(model, Partitioned):
         made = crossings(_cut(model))
     else:
-        made = _uncut(model, drawn, reads, place_of)
+        made = _uncut(drawn, reads, place_of)
     places = model.places if isinstance(model, Placed) else tuple(party.name for party in model.parties)
     return Sketch(
         model.name,
@@ -170,14 +171,17 @@ class _Describe:
 
 def _cut(model: Partitioned) -> dict[str, Any]:
     """The part of a manifest that is about what crosses."""
+    if not model.disclosed.learned:  # what was refused was not kept
+        rows = rows_learned(model, received(model))
+        model = Partitioned.of(model, disclosed=Disclosed(learned=rows))
     edges = [edge_json(model, edge, PRECISION) for edge in model.edges]
     return {"edges": edges, "once": list(model.once), **learned(model)}
 
 
 def _uncut(
-    model: Lowered, drawn: Mapping[str, Node], reads: tuple[tuple[str, str], ...], place_of: Mapping[str, str]
+    drawn: Mapping[str, Node], reads: tuple[tuple[str, str], ...], place_of: Mapping[str, str]
 ) -> Iterator[CrossingValue]:
-    """What is read elsewhere, where nothing was cut; of a population, with what users send back."""
+    """What is read elsewhere, where nothing was cut."""
     seen: set[tuple[str, str]] = set()
     for name, reader in reads:
         source, target = place_of[name], place_of[reader]
@@ -188,8 +192,4 @@ def _uncut(
         size = (kind.row_size or 0) * BYTES[{"float": PRECISION, "int": "int32", "bool": "bool"}[kind.dtype]]
         row, step = (size, 0) if kind.batched else (0, size)
         shape = str(kind).removesuffix(" (once)")
-        if not isinstance(model, Vectorised):
-            yield CrossingValue(name, name, source, target, shape, row, step, kind.row_size is None)
-            continue
-        yield CrossingValue(name, name, source, target, shape, 0, 0, True)
-        yield CrossingValue(f"what users change of {name}", name, target, source, shape, 0, 0, True, True)
+        yield CrossingValue(name, name, source, target, shape, row, step, kind.row_size is None)

@@ -44,10 +44,14 @@ class DrawnValue(Struct, frozen=True):
 
 
 class MayLearn(Struct, frozen=True):
-    """What the receiver of an edge may learn of a column, over all edges that it receives."""
+    """What the receiver of an edge may learn of a column, over all edges that it receives.
+
+    `granted` tells whether its party grants something of it: without that, a spec does not compile.
+    """
 
     column: str
     bound: Bound
+    granted: bool = True
 
 
 class CrossingValue(Struct, frozen=True):
