@@ -11,12 +11,14 @@ import pytest
 from picture.drawn import random_sketch
 from vflc_common.bound import Bound
 
+from vflc import driver
 from vflc.diagnostics import SourceText
 from vflc.picture.dot import dot
 from vflc.picture.folding import diagram
 from vflc.picture.html import html
 from vflc.picture.layout import lay_out
 from vflc.picture.mermaid import mermaid
+from vflc.picture.of_model import sketch_model
 from vflc.picture.sketch import CrossingValue, DrawnValue, MayLearn, Sketch, SourceLine
 from vflc.picture.svg import resource, svg
 
@@ -31,6 +33,7 @@ HOSTILE = (
     "`code` #35; &lt; %% end",
     "漢字" * 40 + "שלום",
 )
+SPEC = Path(__file__).parents[2] / "specs" / "deepfm" / "deepfm.vfl"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 browser = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 
@@ -173,3 +176,39 @@ def test_text_fits_and_keys_work_in_a_browser(tmp_path: Path) -> None:
         ]
     )
     assert len(found["told"]) == 9
+
+
+WALK = """
+const found = {levels: document.querySelectorAll(".level").length};
+const shown = () => Array.from(document.querySelectorAll(".level")).findIndex((level) => !level.hidden);
+const event = (key) => new KeyboardEvent("keydown", {key, bubbles: true});
+const press = (key) => document.activeElement.dispatchEvent(event(key));
+const box = (name) => Array.from(document.querySelectorAll(".level:not([hidden]) .vfl-box"))
+  .find((each) => each.dataset.name === name && each.dataset.folded !== undefined);
+found.first = shown();
+box("logit.mlp").focus();
+press(" ");
+found.unfolded = shown() > found.first && document.activeElement.dataset.block.startsWith("logit.mlp");
+press("Backspace");
+found.folded = shown();
+found.told = document.getElementById("told").textContent;
+box("logit.dense.linear").focus();
+press("Enter");
+found.line = document.querySelector("#source .shown").textContent;
+document.body.dataset.found = JSON.stringify(found);
+"""
+
+
+@browser
+def test_the_page_folds_and_shows_lines(tmp_path: Path) -> None:
+    examined = driver.examine_file(SPEC)
+    assert examined.model is not None
+    text = html(sketch_model(examined.model), examined.source)
+    page = tmp_path / "page.html"
+    page.write_text(re.sub(r"<meta http-equiv[^>]*>", "", text) + f"<script>{WALK}</script>", "utf-8")
+    out = re.search(r'data-found="([^"]*)"', dom(page))
+    assert out is not None
+    found = json.loads(unescape(out.group(1)))
+    assert 3 <= found["levels"] <= 5
+    assert found["unfolded"] and found["folded"] == found["first"] and "logit.mlp" in found["told"]
+    assert found["line"].strip().startswith("logit = fm + dense(")

@@ -40,6 +40,7 @@ class DiagramBox(Struct, frozen=True):
         to: the other lane, of what crosses.
         kind: of a value; `block`, or `crossing`.
         block: what Space folds or unfolds, if anything.
+        around: the block that it is in.
         folded: whether it stands for a block.
         told: sentences: what a screen reader says, and what is shown to who points at it.
     """
@@ -51,6 +52,7 @@ class DiagramBox(Struct, frozen=True):
     told: tuple[str, ...]
     to: str | None = None
     block: str | None = None
+    around: str | None = None
     folded: bool = False
     at: SourceLine | None = None
     warns: bool = False
@@ -71,8 +73,17 @@ def value_box(sketch: Sketch, key: str, values: Sequence[DrawnValue]) -> Diagram
         detail = f"{f'{call} · ' if call else ''}{count} value{'s' * (count > 1)}"
     told = (f"block {key} at {first.place or 'no place yet'}: {detail}", *_some(values))
     at = next((value.at for value in values if value.id == key), None) or first.at
+    inside = first.blocks[: first.blocks.index(key)]
     return DiagramBox(
-        key, first.place, "block", _lines(title, detail), _clean(told), block=key, folded=True, at=at
+        key,
+        first.place,
+        "block",
+        _lines(title, detail),
+        _clean(told),
+        block=key,
+        around=inside[-1] if inside else None,
+        folded=True,
+        at=at,
     )
 
 
@@ -88,6 +99,7 @@ def _value(value: DrawnValue, places: Sequence[str]) -> DiagramBox:
         _lines(title, f"{kind}{value.detail}"),
         _clean(told),
         block=value.blocks[-1] if value.blocks else None,
+        around=value.blocks[-1] if value.blocks else None,
         at=value.at,
     )
 

@@ -1,6 +1,8 @@
-// Makes a picture of a graph interactive: pan, zoom, arrow keys along arrows, Enter to the source, Space folds.
+// Makes a picture of a graph interactive: pan, zoom, arrow keys along arrows, Enter to the source, Space folds
+// or unfolds what has the focus, Backspace folds the block around it.
 //
-// vflGraph(svg, options) returns {focus(name, place), fit(), zoomIn(), zoomOut(), view(), dispose()}. What happens is told by events that bubble:
+// vflGraph(svg, options) returns {focus(name, place), fit(), zoomIn(), zoomOut(), view(), dispose()}. What
+// happens is told by events that bubble:
 //   vfl-open  {uri, line, column, name, place}  the user wants to see where a value is written; line, column from 1
 //   vfl-fold  {block, folded, place}            a block is to be unfolded (folded: true) or folded (false)
 //   vfl-focus {name, place, told}               the user looks at a box
@@ -19,7 +21,8 @@
     const full = { width: svg.viewBox.baseVal.width, height: svg.viewBox.baseVal.height };
     const view = { x: 0, y: 0, scale: 1 };
     const undo = [];
-    let current = null;
+    let current = null; // who Tab goes to
+    let looked = null; // who is looked at
     let drag = null;
 
     const on = (target, name, handler, how) => {
@@ -110,15 +113,34 @@
       if (block !== undefined) tell("vfl-fold", box, { block, folded: folded === "true" });
     }
 
-    on(svg, "focusin", (event) => {
-      const box = event.target.closest(".vfl-box");
-      if (!box) return;
+    function look(box) {
+      if (looked === box) return;
+      looked = box;
       take(box);
       reveal(box);
       near(box);
       tell("vfl-focus", box, { name: box.dataset.name, told: box.querySelector("title").textContent });
+    }
+
+    // A page that has no focus itself sends no events of focus: the box is looked at all the same.
+    function go(box) {
+      box.focus({ preventScroll: true });
+      look(box);
+    }
+
+    function foldAround(box) {
+      const { around } = box.dataset;
+      if (around !== undefined) tell("vfl-fold", box, { block: around, folded: false });
+    }
+
+    on(svg, "focusin", (event) => {
+      const box = event.target.closest(".vfl-box");
+      if (box) look(box);
     });
-    on(svg, "focusout", () => near(null));
+    on(svg, "focusout", () => {
+      looked = null;
+      near(null);
+    });
     on(svg, "keydown", (event) => {
       const box = event.target.closest(".vfl-box");
       if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -128,18 +150,19 @@
       else if (!box) return;
       else if (event.key === "Enter") open(box);
       else if (event.key === " ") fold(box);
-      else if (event.key === "Home") boxes[0].focus({ preventScroll: true });
-      else if (event.key === "End") boxes[boxes.length - 1].focus({ preventScroll: true });
+      else if (event.key === "Backspace") foldAround(box);
+      else if (event.key === "Home") go(boxes[0]);
+      else if (event.key === "End") go(boxes[boxes.length - 1]);
       else if (event.key.startsWith("Arrow")) {
         const next = along(box, event.key);
-        if (next) next.focus({ preventScroll: true });
+        if (next) go(next);
       } else return;
       event.preventDefault();
     });
     on(svg, "click", (event) => {
       const box = event.target.closest(".vfl-box");
       if (!box || (drag && drag.moved)) return;
-      box.focus({ preventScroll: true });
+      go(box);
       if (box.dataset.folded === "true") fold(box);
       else open(box);
     });
@@ -183,9 +206,11 @@
       zoomIn: () => zoom(STEP),
       zoomOut: () => zoom(1 / STEP),
       focus(name, place) {
-        const box = boxes.find((each) => each.dataset.name === name && (!place || each.dataset.place === place)) ||
-          boxes.find((each) => each.dataset.block === name && (!place || each.dataset.place === place));
-        if (box) box.focus({ preventScroll: true });
+        const here = boxes.filter((each) => !place || each.dataset.place === place);
+        const box = here.find((each) => each.dataset.name === name) ||
+          here.find((each) => each.dataset.block === name || each.dataset.around === name) ||
+          here.find((each) => each.dataset.name.startsWith(name + "."));
+        if (box) go(box);
         return Boolean(box);
       },
       dispose() { undo.forEach((each) => each()); },

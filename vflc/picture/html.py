@@ -14,8 +14,8 @@ from vflc.picture.letters import visible
 from vflc.picture.sketch import Sketch
 from vflc.picture.svg import resource, style, svg
 
-LEVELS = (0, 24, 60, 150)
-"""How many boxes the pictures of a page have at most; one more has everything. Other blocks stay folded."""
+LEVELS = (0, 24, 60, 150, 600)
+"""How many boxes the pictures of a page have at most: other blocks stay folded."""
 FIRST = 24
 HELP = "Choose a box to read what it is and, at a border, what it tells."
 
@@ -73,7 +73,6 @@ def _levels(sketch: Sketch) -> Iterator[str]:
         made.setdefault(folded_by_default(sketch, most), False)
         if most == FIRST:
             made[folded_by_default(sketch, most)] = True
-    made.setdefault(frozenset(), False)
     for folded, first in made.items():
         text = svg(lay_out(diagram(sketch, folded)), styled=False)
         yield f'<div class="level"{" data-first" if first else " hidden"}>{text}</div>'

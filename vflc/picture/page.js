@@ -18,15 +18,20 @@
     byId("more").disabled = number === levels.length - 1;
   }
 
-  // The nearest picture in which the block is folded, or is not.
+  // The folded block that a block is, or lies in, in a picture; undefined where it is unfolded.
+  function foldedIn(level, block) {
+    const names = Array.from(level.querySelectorAll('[data-folded="true"]'), (box) => box.dataset.block);
+    return names.find((name) => name === block || block.startsWith(name + "."));
+  }
+
+  // Shows the nearest picture in which the block is unfolded (folded: true), or folded.
   function fold(block, folded, place) {
     const step = folded ? 1 : -1;
-    const boxes = (level) => Array.from(level.querySelectorAll(".vfl-box"));
     for (let number = shown + step; number >= 0 && number < levels.length; number += step) {
-      const is = boxes(levels[number]).some((box) => box.dataset.block === block && box.dataset.folded === "true");
-      if (is !== folded) {
+      const name = foldedIn(levels[number], block);
+      if ((name !== undefined) !== folded) {
         show(number);
-        if (!picture.focus(block, place)) picture.focus(block);
+        if (!picture.focus(name || block, place)) picture.focus(name || block);
         return;
       }
     }

@@ -49,7 +49,8 @@ def svg(drawn: LaidOut, theme: Theme = "auto", styled: bool = True) -> str:
 
     Every box is focusable and has `data-item`, its number, `data-next` and `data-previous`, the numbers of
     boxes that arrows lead to and come from, `data-name`, and where known `data-uri`, `data-line` and
-    `data-column` (from 1), `data-block` (what folds or unfolds here) and `data-folded`.
+    `data-column` (from 1), `data-block` (what folds or unfolds here), `data-folded` and
+    `data-around` (the block that it is in).
 
     Args:
         drawn: a picture.
@@ -120,6 +121,8 @@ def _box(placed: PlacedBox, number: int, owner: int, near: tuple[list[int], list
     }
     if box.block is not None:
         data |= {"block": box.block, "folded": str(box.folded).lower()}
+    if box.around is not None:
+        data |= {"around": box.around}
     if box.at is not None:
         data |= {"uri": box.at.uri, "line": str(box.at.line), "column": str(box.at.column)}
     told = "\n".join(box.told)
