@@ -23,7 +23,8 @@ from vflc.passes.lower.modules import NO_FILES
 from vflc.passes.pipeline import UNWATCHED, Watch, analysis, outline, pipeline, population_pipeline
 from vflc.passes.split import split
 from vflc.syntax import tree
-from vflc.syntax.parser import parse, read_source
+from vflc.syntax.parser import parse, parse_again, read_source
+from vflc.syntax.reuse import ParsedText
 
 if TYPE_CHECKING:
     from vflc.emit.bundle import Bundle
@@ -65,6 +66,7 @@ class Examined(Struct, frozen=True):
         spec: None where the text is no spec.
         model: as far as passes came without a mistake; None where lowering found one.
         files: texts that stood for files.
+        parsed: what the next version may keep.
     """
 
     source: SourceText
@@ -73,6 +75,7 @@ class Examined(Struct, frozen=True):
     spec: tree.Spec | None = None
     model: Lowered | None = None
     files: Mapping[Path, str] = NO_FILES
+    parsed: ParsedText | None = None
 
     @property
     def refused(self) -> bool:
@@ -103,6 +106,7 @@ def examine(
     folder: Path | None = None,
     files: Mapping[Path, str] = NO_FILES,
     going: Callable[[], None] = lambda: None,
+    before: ParsedText | None = None,
 ) -> Examined:
     """Checks a text and keeps what was made of it; a mistake is never raised.
 
@@ -111,10 +115,12 @@ def examine(
         folder: where files that it uses are looked for.
         files: texts that stand for what lies there, by absolute path: what an editor has not saved.
         going: called now and then; what it raises ends the check.
+        before: another version of the text, of which statements that did not change are kept.
     """
-    collector, spec, models = DiagnosticCollector(going=going), None, list[Lowered]()
+    collector, models = DiagnosticCollector(going=going), list[Lowered]()
+    parsed = parse_again(source, collector, before)
+    spec = parsed.spec
     try:
-        spec = parse(source, collector)
         models.append(_lowered(spec, source, folder, collector, files))
         watch = Watch(lambda _, model: models.append(model))
         with naming_plugins(models[0], collector):
@@ -123,8 +129,10 @@ def examine(
             else:
                 models.append(split(models[0], collector, analysis, watch))
     except Refused as refused:
-        return Examined(source, folder, refused.diagnostics, spec, models[-1] if models else None, files)
-    return Examined(source, folder, collector.diagnostics, spec, models[-1], files)
+        return Examined(
+            source, folder, refused.diagnostics, spec, models[-1] if models else None, files, parsed
+        )
+    return Examined(source, folder, collector.diagnostics, spec, models[-1], files, parsed)
 
 
 @undisturbed()

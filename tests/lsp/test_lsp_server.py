@@ -95,8 +95,9 @@ class Editor:
 def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
     editor = Editor(tmp_path_factory.mktemp("lsp"))
     yield editor
-    editor.ask("shutdown")
-    editor.tell("exit")
+    editor.last += 1
+    editor.send(id=editor.last, method="shutdown")  # neither has parameters, and many editors send none
+    editor.send(method="exit")
     assert editor.process.wait(20) == 0
     for pipe in (editor.process.stdin, editor.process.stdout):
         assert pipe is not None
@@ -251,6 +252,26 @@ def test_a_text_that_uses_another_is_checked_again(editor: Editor, tmp_path: Pat
     (found,) = editor.published({"VFL0108"})
     assert "did you mean `Button`?" in found["message"]
     assert found["codeDescription"]["href"].endswith("/VFL0108.md")
+
+
+def test_what_is_no_request_of_ours_ends_nothing(editor: Editor, tmp_path: Path) -> None:
+    """Hostile or broken messages have an answer at most."""
+    for method, params in [
+        ("textDocument/hover", {}), ("textDocument/hover", None), ("textDocument/hover", {"textDocument": 3}),
+        ("textDocument/hover", {"textDocument": {"uri": "file:///no.vfl"}, "position": {"line": 0}}),
+        ("textDocument/selectionRange", {"textDocument": {"uri": 1}}), ("no/such", {}),
+        ("vflc/explain", {"code": 7}),
+        ("callHierarchy/incomingCalls", {"item": {"uri": "file:///%00", "name": "x"}}), ("vflc/explain", {}),
+    ]:  # fmt: skip
+        editor.last += 1
+        editor.send(id=editor.last, method=method, params=params)
+        while (message := editor.read()).get("id") != editor.last:
+            editor.notes.append(message)
+        assert "error" in message, method
+    editor.tell("textDocument/didChange", textDocument={"uri": "file:///no.vfl"}, contentChanges=[])
+    editor.tell("textDocument/didClose", textDocument={"uri": "file:///no.vfl"})
+    editor.send(method="$/cancelRequest", params={"id": 999})
+    assert editor.ask("vflc/explain", code="101")["code"] == "VFL0101"
 
 
 def test_a_slow_check_gives_way_to_the_next_keystroke(editor: Editor, tmp_path: Path) -> None:

@@ -136,6 +136,29 @@ def test_files_of_folders_are_found(tmp_path: Path) -> None:
     assert set(changes["changes"]) == {uri, (tmp_path / "main.vfl").as_uri()}
 
 
+def test_a_file_that_changed_on_the_disk_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "blocks.vfl").write_text(TWICE)
+    workspace, uri = Workspace(), (tmp_path / "main.vfl").as_uri()
+    workspace.open(uri, USING)
+    assert workspace.diagnostics(uri) == []
+    (tmp_path / "blocks.vfl").write_text(TWICE.replace("Twice", "Thrice"))
+    assert workspace.diagnostics(uri) == []  # nobody has told
+    assert workspace.saved((tmp_path / "blocks.vfl").as_uri()) == [uri]
+    assert "VFL0108" in [each["code"] for each in workspace.diagnostics(uri)]
+    assert workspace.saved((tmp_path / "others.vfl").as_uri()) == []
+
+
+def test_what_lies_elsewhere_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.vfl").write_text(TWICE)
+    (tmp_path / "specs").mkdir()
+    workspace, uri = Workspace(), (tmp_path / "specs" / "main.vfl").as_uri()
+    text = USING.replace("blocks.vfl", "../secret.vfl")
+    workspace.open(uri, text)
+    assert "VFL0108" in [each["code"] for each in workspace.diagnostics(uri)]
+    assert workspace.ask("textDocument/definition", at(uri, text, "Twice(h")) is None
+    assert workspace.document(uri).reached() == set()
+
+
 # --- one file -------------------------------------------------------------------------------------
 
 

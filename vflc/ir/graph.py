@@ -75,7 +75,7 @@ class Node(Struct, frozen=True):
         return owners_of(self.sources)
 
     def moved(self, place: str) -> Node:
-        return replace(self, place=place)
+        return self if self.place == place else replace(self, place=place)
 
 
 class Graph(Struct, eq=False):
@@ -147,11 +147,12 @@ class Graph(Struct, eq=False):
     def _ancestors(self, roots: frozenset[str]) -> frozenset[str]:
         seen: set[str] = set()
         stack = list(roots)
+        nodes = self.nodes
         while stack:
             name = stack.pop()
             if name not in seen:
                 seen.add(name)
-                stack.extend(self.nodes[name].inputs)
+                stack += nodes[name].inputs
         return frozenset(seen)
 
     def only(self, keep: Set[str]) -> Graph:

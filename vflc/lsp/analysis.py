@@ -12,7 +12,8 @@ from vflc.lsp import names
 from vflc.lsp.facts import SpecFacts, facts
 from vflc.passes.lower.modules import MOST_FILES, NO_FILES, beside
 from vflc.syntax import tree
-from vflc.syntax.parser import parse, read_source
+from vflc.syntax.parser import parse, parse_again, read_source
+from vflc.syntax.reuse import ParsedText
 
 
 def _go_on() -> None:
@@ -41,6 +42,8 @@ class Document:
         self.path, self.files = path, files
         self.source = SourceText(str(path) if path is not None else "spec.vfl", text)
         self._earlier = before.known if before is not None else None
+        self._parsed = before.parsed if before is not None else None
+        self.going: Callable[[], None] = before.going if before is not None else _go_on
         self._examined: Examined | None = None
 
     @property
@@ -51,11 +54,16 @@ class Document:
     def is_checked(self) -> bool:
         return self._examined is not None
 
-    def check(self, going: Callable[[], None] = _go_on) -> Examined:
-        """What the driver says, found once; what `going` raises ends the check, and nothing is found."""
+    def check(self, going: Callable[[], None] | None = None) -> Examined:
+        """What the driver says, found once.
+
+        What `going` raises ends the check, and nothing is found; it is also called where other texts are
+        checked that are made of this one, as to find out whether a fix mends it.
+        """
+        self.going = going or self.going
         if self._examined is None:
             folder = self.path.parent if self.path is not None else None
-            self._examined = examine(self.source, folder, self.files, going)
+            self._examined = examine(self.source, folder, self.files, self.going, self._parsed)
         return self._examined
 
     @property
@@ -66,11 +74,16 @@ class Document:
     def diagnostics(self) -> list[Diagnostic]:
         return self.check().diagnostics
 
+    @property
+    def parsed(self) -> ParsedText | None:
+        """What the next version may keep: of this text, or of the last that was looked at."""
+        return self._examined.parsed if self._examined is not None else self._parsed
+
     @cached_property
     def spec(self) -> tree.Spec:
         if self._examined is not None and self._examined.spec is not None:
             return self._examined.spec
-        return parse(self.source, DiagnosticCollector())
+        return parse_again(self.source, DiagnosticCollector(), self._parsed).spec
 
     @cached_property
     def used(self) -> dict[str, tuple[Path, tree.Block | tree.Outside]]:

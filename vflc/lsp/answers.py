@@ -47,6 +47,7 @@ class Answered(Struct, frozen=True):
 
     Args:
         checked: whether the text must be checked for it; others need it parsed at most.
+        slow: whether other texts are checked for it, which may take as long again and again.
         options: what is told of it among the server's capabilities, under `capability`.
     """
 
@@ -54,6 +55,7 @@ class Answered(Struct, frozen=True):
     capability: str
     checked: bool = False
     options: Any = True
+    slow: bool = False
 
 
 def diagnostics(texts: OpenTexts, opened: OpenText) -> list[LspJson]:
@@ -396,7 +398,7 @@ ANSWERS: dict[str, Answered] = {
     "textDocument/prepareRename": Answered(
         _prepare_rename, "renameProvider", False, {"prepareProvider": True}
     ),
-    "textDocument/rename": Answered(_rename, "renameProvider", True, {"prepareProvider": True}),
+    "textDocument/rename": Answered(_rename, "renameProvider", True, {"prepareProvider": True}, True),
     "textDocument/documentSymbol": Answered(_symbols, "documentSymbolProvider"),
     "workspace/symbol": Answered(_workspace_symbols, "workspaceSymbolProvider"),
     "textDocument/foldingRange": Answered(_folds, "foldingRangeProvider"),
@@ -404,7 +406,7 @@ ANSWERS: dict[str, Answered] = {
     "textDocument/inlayHint": Answered(_hints, "inlayHintProvider", True),
     "textDocument/codeLens": Answered(_lenses, "codeLensProvider", True, {}),
     "textDocument/codeAction": Answered(
-        _fixes, "codeActionProvider", True, {"codeActionKinds": ["quickfix", "refactor.rewrite"]}
+        _fixes, "codeActionProvider", True, {"codeActionKinds": ["quickfix", "refactor.rewrite"]}, True
     ),
     "textDocument/formatting": Answered(_format, "documentFormattingProvider"),
     "textDocument/rangeFormatting": Answered(_format, "documentRangeFormattingProvider"),

@@ -10,17 +10,20 @@ from itertools import islice
 
 from msgspec import Struct
 
-from vflc.diagnostics import Diagnostic, Refused
+from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused, SourceText
 from vflc.driver import repaired
 from vflc.ir.stages import Partitioned
 from vflc.lsp.analysis import Document
 from vflc.lsp.cures import Cure, cures
 from vflc.lsp.positions import TextChange, applied, difference
 from vflc.syntax.format import format_spec
+from vflc.syntax.parser import parse
 
 _GRANTS = "Add the grants that are missing, each with what it gives"
 UNGRANTED = "VFL0340"
 """More may be learned than is granted: a grant mends it, or a mechanism with a proof and one of its ε."""
+PARSED = "VFL0018"
+"""Codes before this one are found without a look at what names mean."""
 EPSILON = 4
 """What a fix that adds a mechanism writes: who keeps it chooses another."""
 MOST_TRIED = 12
@@ -95,7 +98,8 @@ def _tried(analysis: Document, diagnostic: Diagnostic) -> list[Cure]:
 
 def _left(analysis: Document, cure: Cure, diagnostic: Diagnostic) -> int | None:
     """How much does not parse after a cure; None where the finding is not gone then, or less parses."""
-    after = analysis.again(applied(analysis.text, list(cure.edits))).diagnostics
+    text = applied(analysis.text, list(cure.edits))
+    after = _syntax(text) if diagnostic.code < PARSED else analysis.again(text).diagnostics
     counted = Counter(map(_same, after)), Counter(map(_same, analysis.diagnostics))
     unread, before = _unread(after), _unread(analysis.diagnostics)
     gone = counted[0][_same(diagnostic)] < counted[1][_same(diagnostic)]
@@ -103,7 +107,14 @@ def _left(analysis: Document, cure: Cure, diagnostic: Diagnostic) -> int | None:
 
 
 def _unread(found: list[Diagnostic]) -> int:
-    return sum(each.code < "VFL0018" for each in found)
+    return sum(each.code < PARSED for each in found)
+
+
+def _syntax(text: str) -> list[Diagnostic]:
+    """What is wrong with a text before anything in it means something."""
+    collector = DiagnosticCollector()
+    parse(SourceText("spec.vfl", text), collector)
+    return collector.diagnostics
 
 
 def _same(diagnostic: Diagnostic) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 
 from msgspec import Struct
@@ -20,7 +21,7 @@ class Positions:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._starts = [0, *(i + 1 for i, char in enumerate(text) if char == "\n")]
+        self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset."""
@@ -35,6 +36,8 @@ class Positions:
         start = self._starts[max(line, 0)]
         end = self.text.find("\n", start)
         content = self.text[start : len(self.text) if end < 0 else end].removesuffix("\r")
+        if content.isascii():
+            return start + max(0, min(column, len(content)))
         units = 0
         for index, char in enumerate(content):
             if units >= column:
@@ -44,7 +47,7 @@ class Positions:
 
 
 def _units(text: str) -> int:
-    return len(text) + sum(char > "\uffff" for char in text)
+    return len(text) if text.isascii() else len(text) + sum(char > "\uffff" for char in text)
 
 
 def applied(text: str, edits: list[TextChange]) -> str:

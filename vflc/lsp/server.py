@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from threading import Event
@@ -25,6 +27,10 @@ from vflc.lsp.workspace import Workspace
 PAUSE = 0.05
 """Seconds without a keystroke after which a text is checked."""
 CANCEL = "$/cancelRequest"
+IDLE = 2.0
+"""Seconds without a keystroke after which garbage is looked for, which takes longer than a check."""
+MOST_CHECKS = 20
+"""So many in a row before it is looked for in any case."""
 WATCHED = "**/*.vfl"
 """Files that an editor is asked to tell of when they change on the disk."""
 
@@ -43,6 +49,12 @@ class ContentModified(JsonRpcException):  # type: ignore[misc,unused-ignore]
 class PlainProtocol(JsonRPCProtocol):  # type: ignore[misc,unused-ignore]
     """Messages as JSON has them: parameters and results are dictionaries."""
 
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """A message, also of an editor that leaves out parameters where there are none."""
+        if "jsonrpc" in data and "method" in data:
+            data.setdefault("params", None)
+        return super().structure_message(data)
+
     def _handle_notification(self, method_name: str, params: Any) -> None:
         if method_name == CANCEL:
             self._handle_cancel_notification(params["id"])
@@ -58,6 +70,8 @@ class SpecServer(JsonRPCServer):  # type: ignore[misc,unused-ignore]
         self.specs = Workspace()
         self.checks: dict[str, tuple[Document, Event, asyncio.Future[None]]] = {}
         self.waiting: dict[str, asyncio.Task[None]] = {}
+        self.resting: asyncio.TimerHandle | None = None
+        self.checked_since = 0
         self.can_watch = False
         self.ended = False
 
@@ -77,9 +91,22 @@ class SpecServer(JsonRPCServer):  # type: ignore[misc,unused-ignore]
 
     async def _publish(self, uri: str, pause: float) -> None:
         await asyncio.sleep(pause)
+        self._rest()
         if await self.checked(uri):
             found = self.specs.diagnostics(uri)
             self.protocol.notify("textDocument/publishDiagnostics", {"uri": uri, "diagnostics": found})
+
+    def _rest(self) -> None:
+        """Looks for garbage once nothing is typed, or after many checks."""
+        if self.resting is not None:
+            self.resting.cancel()
+        self.checked_since += 1
+        pause = IDLE if self.checked_since < MOST_CHECKS else 0
+        self.resting = asyncio.get_running_loop().call_later(pause, self._collect)
+
+    def _collect(self) -> None:
+        self.checked_since = 0
+        gc.collect()
 
     async def checked(self, uri: str) -> bool:
         """Waits until a text is checked; whether it is still the same then."""
@@ -141,10 +168,7 @@ class SpecServer(JsonRPCServer):  # type: ignore[misc,unused-ignore]
             self.soon(uri)
 
     def exit(self, params: LspJson | None) -> None:
-        """Ends; without a shutdown before it, as one that failed."""
         self.shutdown()
-        if not self.ended:
-            os._exit(1)
 
     def end(self, params: LspJson | None) -> None:
         for uri in [*self.waiting, *self.checks]:
@@ -153,13 +177,19 @@ class SpecServer(JsonRPCServer):  # type: ignore[misc,unused-ignore]
 
     # --- what they ask --------------------------------------------------------------------------
 
-    async def answer(self, method: str, params: LspJson) -> Any:
+    async def answer(self, method: str, params: LspJson | None) -> Any:
         """The answer to a request, once what it needs is known."""
+        params = params or {}
         try:
             uri = params.get("textDocument", {}).get("uri")
             if ANSWERS[method].checked and uri is not None and not await self.checked(uri):
                 raise ContentModified
-            return self.specs.ask(method, params)
+            if not ANSWERS[method].slow:
+                return self.specs.ask(method, params)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(None, self.specs.ask, method, params)
+        except Superseded:
+            raise ContentModified from None
         except NotAnswered as refused:
             raise JsonRpcInvalidParams(str(refused)) from refused
 
@@ -180,7 +210,11 @@ def _check(document: Document, stop: Event) -> None:
 def serve() -> None:
     """Speaks with an editor over standard input and output until it ends."""
     logging.getLogger("pygls.protocol.json_rpc").addFilter(_is_defect)
-    made().start_io(stdout=os.fdopen(os.dup(1), "wb"))  # it closes what it writes to
+    gc.disable()  # while somebody types: see `SpecServer._rest`
+    server = made()
+    server.start_io(stdout=os.fdopen(os.dup(1), "wb"))  # it closes what it writes to
+    if not server.ended:  # without a word before: as one that failed
+        sys.exit(1)
 
 
 def _is_defect(record: logging.LogRecord) -> bool:

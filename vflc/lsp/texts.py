@@ -67,7 +67,7 @@ class OpenTexts:
     def _affected(self, uri: str) -> list[str]:
         """Texts that use a file, which are other documents from now on."""
         path, found = path_of(uri), []
-        for other, opened in self.texts.items():
+        for other, opened in list(self.texts.items()):
             if other != uri and path is not None and path.resolve() in opened.document.reached():
                 document = opened.document
                 self.texts[other] = OpenText(other, document.again(document.text, self._files()))
@@ -76,7 +76,7 @@ class OpenTexts:
 
     def _files(self, but: Mapping[str, str] | None = None) -> dict[Path, str]:
         """The texts that stand for files, by absolute path."""
-        opened = {uri: each.document.text for uri, each in self.texts.items()} | dict(but or {})
+        opened = {uri: each.document.text for uri, each in list(self.texts.items())} | dict(but or {})
         found = {path.resolve(): text for path, text in self.given.items()}
         return found | {p.resolve(): text for uri, text in opened.items() if (p := path_of(uri)) is not None}
 
@@ -92,8 +92,8 @@ class OpenTexts:
 
     def specs(self) -> Iterator[OpenText]:
         """All texts: those that are open, and those of the folders."""
-        yield from self.texts.values()
-        seen = {path.resolve() for uri in self.texts if (path := path_of(uri)) is not None}
+        yield from list(self.texts.values())
+        seen = {path.resolve() for uri in list(self.texts) if (path := path_of(uri)) is not None}
         found = [*self.given, *(path for folder in self.folders for path in _specs(folder))]
         for path in dict.fromkeys(path.resolve() for path in found):
             if path not in seen and (opened := self.at(path)) is not None:
@@ -102,7 +102,7 @@ class OpenTexts:
     def at(self, path: Path) -> OpenText | None:
         """A file as a text, open or not; None where it cannot be read."""
         path = path.resolve()
-        for uri, opened in self.texts.items():
+        for uri, opened in list(self.texts.items()):
             if (own := path_of(uri)) is not None and own.resolve() == path:
                 return opened
         files = self._files()

@@ -77,7 +77,7 @@ def refuse_raw(
             if (source.id, node.place) not in refused:
                 refused.add((source.id, node.place))
                 groups.setdefault((raw_code(source), node.place, node.span), []).append((source, node))
-    joint = {node.span for node in graph if node.id in demanded and len(node.owners) > 1}
+    joint = {n.span for n in graph if n.id in demanded and len(n.owners) > 1} if groups else set()
     for pairs in groups.values():
         first = OR_SPLIT if any(node.span in joint for _, node in pairs) else ""
         if clipped and any(node.id not in demanded and len(node.owners) > 1 for _, node in pairs):

@@ -18,6 +18,7 @@ from vflc.syntax.builder import Builder
 from vflc.syntax.expressions import MAX_DEPTH, TooDeep
 from vflc.syntax.hidden import report_hidden, report_lookalikes
 from vflc.syntax.lalr import END, Lexer, Parser, Tables, Token
+from vflc.syntax.reuse import ParsedText, middle, moved, parsed_between
 from vflc.syntax.tokens import Scan, scan
 from vflc.syntax.tree import Item, Spec
 
@@ -68,14 +69,21 @@ def parse(source: SourceText, collector: DiagnosticCollector) -> Spec:
 
     Never raises for anything in the text.
     """
+    return parse_again(source, collector).spec
+
+
+def parse_again(
+    source: SourceText, collector: DiagnosticCollector, before: ParsedText | None = None
+) -> ParsedText:
+    """The same of another version of a text: statements that did not change since `before` are not parsed."""
     everything = Span(source, 0, len(source.text))
     if len(source.text) > MAX_CHARACTERS:
         found = _too_large(source)
         collector.error(found.code, found.message, found.span, found.help)
-        return Spec((), (), frozenset(), everything)
+        return ParsedText(Spec((), (), frozenset(), everything), (), False)
     parser = _parser()
     with parser.lock:
-        return parser.parse(source, collector, everything)
+        return parser.parse(source, collector, everything, before)
 
 
 def _too_large(source: SourceText) -> Diagnostic:
@@ -100,7 +108,13 @@ class _Parser:
         self.lexer = Lexer(self.tables)
         self.methods = Parser.methods_of(self.tables, self.builder)
 
-    def parse(self, source: SourceText, collector: DiagnosticCollector, everything: Span) -> Spec:
+    def parse(
+        self,
+        source: SourceText,
+        collector: DiagnosticCollector,
+        everything: Span,
+        before: ParsedText | None,
+    ) -> ParsedText:
         tokens, ignored = self.lexer.lex(source.text)
         report_hidden(source, collector)
         _report_strays(source, ignored, collector)
@@ -108,8 +122,9 @@ class _Parser:
         found = scan(source, tokens, ignored, collector)
         poisoned: set[str] = set()
         items: tuple[Item, ...] = ()
+        kept = self._kept(found, before) if before is not None and not found.damaged else None
         for _ in range(MAX_ERRORS):
-            result = self._attempt(found)
+            result = self._attempt(found) if kept is None else kept
             if isinstance(result, tuple):
                 items = result
                 break
@@ -122,7 +137,24 @@ class _Parser:
             collector.error(slip.code, slip.message, slip.span, slip.help, *slip.labels)
         poisoned |= self.builder.dropped
         collector.left_out |= poisoned
-        return Spec(items, found.comments, frozenset(poisoned), everything)
+        spec = Spec(items, found.comments, frozenset(poisoned), everything)
+        return ParsedText(spec, found.tokens, not (poisoned or found.damaged or self.builder.slips))
+
+    def _kept(self, found: Scan, before: ParsedText) -> tuple[Item, ...] | None:
+        """The statements of a text with those that it shares with another; None where it is parsed anew."""
+        new = middle(before, found.source.text, found.tokens)
+        if new is None:
+            return None
+        self.builder.begin(found.source, found.damaged)
+        try:
+            between = parsed_between(Parser(self.tables, self.methods), new)
+        except TooDeep:
+            return None
+        if between is None or self.builder.slips or self.builder.dropped:
+            return None
+        items, by = before.spec.items, len(found.source.text) - len(before.text)
+        head = moved(items[: new.head], found.source, 0)
+        return (*head, *between, *moved(items[len(items) - new.tail :], found.source, by))
 
     def _left_out(self, found: Scan, stopped: _Stopped, collector: DiagnosticCollector) -> list[str]:
         """Reports a statement that does not parse, and takes it out; the names in it."""

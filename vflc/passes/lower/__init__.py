@@ -103,7 +103,7 @@ def _lower(spec: tree.Spec, name: str, scope: Scope, modules: Modules, ev: Evalu
     penalised: list[LazyValue] = []
     plain: list[LazyValue] = []
     for bound in scope.names.values():
-        (penalised if bound.expr is not None and _has_penalty(bound.expr) else plain).append(bound)
+        (penalised if bound.expr is not None and _is_penalised(bound.expr) else plain).append(bound)
     for bound in plain:
         ev.force(bound, scope)
     wanted = [item for item in spec.items if isinstance(item, tree.Predict)]
@@ -274,6 +274,12 @@ def _only_the_seed(ev: Evaluator) -> None:
         ev.collector.error("VFL0502", text, ev.build.graph[fit.weight].span, "use `embed(…, dim = 1)`")
 
 
+def _is_penalised(expr: tree.Expr) -> bool:
+    """Whether an expression calls `l1` or `l2` anywhere: few have the letters."""
+    text = expr.span.text
+    return any(name in text for name in PENALTIES) and _has_penalty(expr)
+
+
 def _has_penalty(part: Any) -> bool:
     """Whether an expression calls `l1` or `l2` anywhere."""
     if (
@@ -314,8 +320,10 @@ def _renamed(ev: Evaluator) -> tuple[Graph, Any]:
 
     graph = Graph()
     for node in ev.build.graph:
-        attrs = {**node.attrs, "name": rename(node.id)} if node.op == "weight" else node.attrs
-        graph.add(replace(node, id=rename(node.id), inputs=tuple(map(rename, node.inputs)), attrs=attrs))
+        if node.id in mapping or not mapping.keys().isdisjoint(node.inputs):
+            attrs = {**node.attrs, "name": rename(node.id)} if node.op == "weight" else node.attrs
+            node = replace(node, id=rename(node.id), inputs=tuple(map(rename, node.inputs)), attrs=attrs)
+        graph.add(node)
     return graph, rename
 
 

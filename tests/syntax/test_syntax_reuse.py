@@ -1,0 +1,70 @@
+"""A text parsed again beside its version before is the tree that it is alone."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vflc.diagnostics import DiagnosticCollector, SourceText
+from vflc.syntax import parser
+from vflc.syntax.parser import parse, parse_again
+from vflc.syntax.reuse import ParsedText
+
+ROOT = Path(__file__).parents[2]
+SPECS = [path.read_text("utf-8") for path in sorted(ROOT.glob("specs/*/*.vfl"))]
+PIECES = [
+    "x", "alice", ".", "{", "}", "(", ")", '"', "\n", "# c", "= ", " at bob", "\n  ", "block B(x) {", " + ",
+    ",", "1", "never to bob: Age", "\nx = 1\n", "",
+]  # fmt: skip
+
+
+def again(text: str, before: ParsedText | None = None) -> ParsedText:
+    """The text, parsed beside another version and alone, which must not differ."""
+    found, alone = DiagnosticCollector(), DiagnosticCollector()
+    source = SourceText("spec.vfl", text)
+    parsed = parse_again(source, found, before)
+    assert parsed.spec == parse(source, alone)
+    assert (found.diagnostics, found.left_out) == (alone.diagnostics, alone.left_out)
+    return parsed
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_edits_one_by_one_give_the_same_tree(data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(SPECS))
+    before = again(text)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = min(len(text), start + data.draw(st.sampled_from([0, 0, 1, 3, 20])))
+        text = text[:start] + data.draw(st.sampled_from(PIECES)) + text[end:]
+        before = again(text, before)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = a\ny = b\n", "x = a\n  at bob\ny = b\n"),
+        ("x = a\nat = b\n", "x = a\nat bob\n"),
+        ("x = a\ny = b\n", "x = a +\ny = b\n"),
+        ("x = a\ny = b\nz = c\n", "x = a\nz = c\n"),
+        ("x = a\nx = a\nx = a\n", "x = a\nx = a\n"),
+        ("release alice { to bob: A\n  B\n}\n", "release alice { to bob: A B\n}\n"),
+        ("x = a\n", ""),
+    ],
+)
+def test_what_goes_on_is_parsed_with_what_it_goes_on_with(before: str, after: str) -> None:
+    again(after, again(before))
+    again(before, again(after))
+
+
+def test_statements_that_did_not_change_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SPECS[0]
+    before = again(text)
+    seen: list[int] = []
+    moved = parser.moved
+    monkeypatch.setattr(parser, "moved", lambda items, *to: seen.append(len(items)) or moved(items, *to))
+    after = text.replace("\npredict", "\nmore = 1\npredict", 1)
+    assert after != text
+    parse_again(SourceText("spec.vfl", after), DiagnosticCollector(), before)
+    assert sum(seen) >= len(before.spec.items) - 1

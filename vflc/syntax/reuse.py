@@ -1,0 +1,141 @@
+"""What a text shares with the version before it is not parsed again: unchanged statements are moved.
+
+A statement is taken over where its characters and the next token are the same, in the same kinds of tokens:
+the parser, which looks one token ahead, would make the same of it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from vflc.diagnostics import SourceText, Span
+from vflc.syntax import tree
+from vflc.syntax.lalr import END, Parser, Token
+
+
+class ParsedText(Struct, frozen=True):
+    """A text that was parsed.
+
+    Args:
+        tokens: as they were classified.
+        whole: whether it has nothing that does not parse; what has is parsed as a whole.
+    """
+
+    spec: tree.Spec
+    tokens: Sequence[Token]
+    whole: bool
+
+    @property
+    def text(self) -> str:
+        return self.spec.span.source.text
+
+
+class Middle(Struct, frozen=True):
+    """What has to be parsed between statements that did not change.
+
+    Args:
+        head, tail: how many statements of the version before begin and end the text.
+        tokens: between them.
+        following: the first token behind them.
+    """
+
+    head: int
+    tail: int
+    tokens: Sequence[Token]
+    following: Token
+
+
+def middle(before: ParsedText, text: str, tokens: Sequence[Token]) -> Middle | None:
+    """What is new in a text; None where nothing of the version before can be kept."""
+    items, old = before.spec.items, before.tokens
+    if not before.whole or not items:
+        return None
+    starts = [bisect_left(old, item.span.start, key=_start) for item in items]
+    same = _alike(before.text, text)
+    head = _same_kinds(old, tokens, bisect_left(old, same + 1, key=_end))
+    least = bisect_left(starts, head) - 1  # the statement that the last of these tokens is in may go on
+    rest = _alike(before.text[same:][::-1], text[same:][::-1])
+    tail = len(old) - bisect_left(old, len(before.text) - rest, key=_start)
+    tail = _same_kinds(old[::-1], tokens[::-1], tail)
+    first = max(least, 0)
+    last = max(bisect_left(starts, len(old) - tail), first)
+    begin = starts[first]
+    end = (starts[last] if last < len(starts) else len(old)) + len(tokens) - len(old)
+    if begin > end:
+        return None
+    following = tokens[end] if last < len(starts) else Token(END, "")
+    return Middle(first, len(items) - last, tokens[begin:end], following)
+
+
+def parsed_between(parser: Parser, found: Middle) -> list[Any] | None:
+    """The statements of what has to be parsed; None where it is not whole by itself."""
+    for token in (*found.tokens, found.following):
+        if not parser.take(token):
+            return None
+    values = parser.values
+    if found.following.type == END:
+        return list(values[0])
+    if values[-1] is not found.following or len(values) > 2:
+        return None  # what follows goes on with the last of them
+    if len(values) == 1:
+        return []
+    return values[0] if isinstance(values[0], list) else None
+
+
+def moved(items: Sequence[Any], source: SourceText, by: int) -> list[Any]:
+    """Statements at another place of another text."""
+
+    def span(old: Span) -> Span:
+        return Span(source, old.start + by, old.end + by)
+
+    def part(value: Any) -> Any:
+        kind = type(value)
+        if kind is Span:
+            return Span(source, value.start + by, value.end + by)
+        if kind is tuple:
+            return tuple(map(part, value))
+        if kind is tree.Name:
+            return tree.Name(value.text, span(value.span))
+        if kind is tree.Ref:
+            return tree.Ref(value.name, span(value.span))
+        if kind is tree.Argument:
+            name = value.name and tree.Name(value.name.text, span(value.name.span))
+            return tree.Argument(name, part(value.value), span(value.span))
+        if kind is tree.Number:
+            return tree.Number(value.value, span(value.span))
+        return kind(*map(part, astuple(value))) if kind.__module__ == tree.__name__ else value
+
+    return [part(item) for item in items]
+
+
+def _start(token: Token) -> int:
+    return token.start_pos
+
+
+def _end(token: Token) -> int:
+    return token.end_pos
+
+
+def _alike(first: str, second: str) -> int:
+    """How many characters two texts begin with alike."""
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        half = (low + high + 1) // 2
+        if first[low:half] == second[low:half]:
+            low = half
+        else:
+            high = half - 1
+    return low
+
+
+def _same_kinds(first: Sequence[Token], second: Sequence[Token], most: int) -> int:
+    """How many tokens, of those of the same characters, are of the same kinds."""
+    for index in range(min(most, len(second))):
+        if first[index].type != second[index].type:
+            return index
+    return min(most, len(second))
