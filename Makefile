@@ -10,7 +10,8 @@
 # make peers  PyTorch, JAX, TensorFlow and vflc in build/peers, for benchmarks beside them
 # make benchmarks   docs/benchmarks.md and README's table anew, in some ten minutes on a machine with nothing else to do
 # make playground   the page that checks specs in a browser, in build/playground: any web server can serve it
-# make test-playground   that page in Debian's Chromium, or the one that CHROMIUM names; it needs npm
+# make site   the documentation as a site, with the playground inside, in build/site; a warning is an error
+# make test-playground   the playground in Debian's Chromium, or the one that CHROMIUM names; it needs npm
 # make mutants FOLDER=protect SAMPLE=60   what the tests of a folder do not notice
 
 VENV   ?= .venv
@@ -36,6 +37,7 @@ TORCH   = torch==2.13.0+cpu onnxscript
 peers   = $(BUILD)/peers/installed$(here)
 PEERS   = $(firstword $(TORCH)) jax==0.10.2 setuptools ".[grpc,keras]"
 lsp     = $(BUILD)/lsp/installed$(here)
+site    = $(BUILD)/mkdocs/installed$(here)
 moto    = $(BUILD)/moto/installed$(here)
 # moto with its S3 server; its libraries pin older packages than others need, so it has an environment of its own.
 MOTO    = moto[s3]==5.2.5 flask==3.1.3 flask-cors==6.0.5
@@ -52,7 +54,7 @@ CORES   = -n auto --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
 
 .PHONY: torch peers benchmarks moto test test-oldest test-newest demo lint editor lock mutants \
-        playground test-playground clean always
+        playground test-playground site clean always
 .DELETE_ON_ERROR:
 
 test: $(dev) $(lsp) # mypy, which takes half a minute on one core, runs beside the tests; what it says comes at the end
@@ -125,6 +127,11 @@ $(lsp): requirements/lsp.txt $(dev) # a folder: it and dp-accounting ask for dif
 	$(call pip,$(VENV)) --require-hashes --requirement $< --upgrade --target $(BUILD)/lsp
 	@touch $@
 
+$(site): requirements/site.txt
+	$(call venv,$(BUILD)/mkdocs)
+	$(call pip,$(BUILD)/mkdocs) --require-hashes --requirement $<
+	@touch $@
+
 $(moto): Makefile
 	$(call venv,$(BUILD)/moto)
 	$(call pip,$(BUILD)/moto) $(MOTO)
@@ -155,10 +162,14 @@ lock:
 	$(LOCK) $(addprefix --extra ,$(NEWEST) psi notebook) --output-file requirements/all.txt # all but torch
 	echo setuptools | $(LOCK) - --constraint requirements/all.txt --output-file requirements/core.txt
 	echo 'pygls>=2' | $(subst pyproject.toml,-,$(LOCK)) --output-file requirements/lsp.txt # its attrs is newer than dp allows
+	echo 'mkdocs-material>=9.6' | $(subst pyproject.toml,-,$(LOCK)) --output-file requirements/site.txt
 	$(LOCK) --resolution lowest-direct $(addprefix --extra ,$(OLDEST)) --output-file requirements/oldest.txt
 
 playground: $(dev)
 	$(python) site/playground/build.py $(BUILD)/playground
+
+site: $(site) playground
+	NO_MKDOCS_2_WARNING=1 $(BUILD)/mkdocs/bin/python -m mkdocs build --quiet --config-file site/mkdocs.yml
 
 test-playground: playground
 	cd site/playground && PLAYGROUND=$(CURDIR)/$(BUILD)/playground npm test

@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"<!-- test -->\s*```sh\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["trying.md", "json.md", "report.md"])
+@pytest.mark.parametrize("page", ["trying.md", "json.md", "report.md", "how-to.md"])
 def test_commands_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

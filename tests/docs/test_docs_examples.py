@@ -13,7 +13,7 @@ from vflc.syntax.format import format_spec
 from vflc.syntax.parser import parse
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("language", "columns", "rows", "losses", "training", "grants")
+PAGES = ("language", "index", "columns", "rows", "losses", "training", "grants")
 BLOCK = re.compile(r"^```vfl ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = {page: BLOCK.findall((DOCS / f"{page}.md").read_text("utf-8")) for page in PAGES}
 PRELUDE = next(text for kind, text in BLOCKS["language"] if kind == "prelude")

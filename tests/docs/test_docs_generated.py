@@ -32,7 +32,9 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["make_functions", "make_codes", "make_python", "make_extending"])
+@pytest.mark.parametrize(
+    "name", ["make_functions", "make_codes", "make_python", "make_extending", "make_commands", "make_passes"]
+)
 def test_page_is_up_to_date(name: str) -> None:
     made = script(name)
     assert made.PAGE.read_text("utf-8") == made.page(), f"run: python docs/{name}.py"

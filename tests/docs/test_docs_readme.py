@@ -9,6 +9,7 @@ from vflc import driver
 from vflc.cli.crossings import crossing
 from vflc.cli.learned import paragraphs
 from vflc.cli.main import run
+from vflc.diagnostics import SourceText
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -31,6 +32,13 @@ def test_the_typo(
 def test_who_may_learn_what() -> None:
     model = driver.compile_spec(ROOT / "specs/one_table/one_table.vfl").model
     (shown,) = [quoted for quoted in QUOTED if quoted.startswith("Who may learn what")]
+    assert shown.splitlines() == paragraphs(model.disclosed.learned, model.disclosed.evidence).splitlines()
+
+
+def test_the_site_begins_with_what_the_compiler_says() -> None:
+    page = (ROOT / "docs/index.md").read_text("utf-8")
+    spec, shown = (page.split(f"```{kind}\n")[1].split("```")[0] for kind in ("vfl spec", "text"))
+    model = driver.compile_source(SourceText("index.vfl", spec)).model
     assert shown.splitlines() == paragraphs(model.disclosed.learned, model.disclosed.evidence).splitlines()
 
 
