@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,13 +88,12 @@ def mapped(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     header.pop("__metadata__", None)
     types = {short: name for name, short in NAMES.items()}
     found: dict[str, NDArray[Any]] = {}
     for name, about in header.items():
         shape, dtype, start = tuple(about["shape"]), np.dtype(types[about["dtype"]]), about["data_offsets"][0]
-        if math.prod(shape):
-            found[name] = np.asarray(np.memmap(path, dtype, "c", 8 + size + start, shape))
-        else:
-            found[name] = np.empty(shape, dtype)
+        numbers = np.frombuffer(content, dtype, math.prod(shape), 8 + size + start if math.prod(shape) else 0)
+        found[name] = numbers.reshape(shape)
     return found
