@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,22 +15,30 @@ from vflc_common.arrays import Array
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.engines.buffers import Buffers, TableGroup
 from vflc_runtime.engines.missed import History
-from vflc_runtime.engines.onnx_catch_up import make_reader
+from vflc_runtime.engines.onnx_catch_up import RowsReader, make_reader
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
 from vflc_runtime.engines.onnx_session import OrtValues, ort_value
 from vflc_runtime.engines.updates import DistinctRows, clip_tables
+
+MANY_IDS = 2
+"""Ids of a batch for a row of a table, from which on it takes less time to update all rows in every step than
+to look for those that are read and let them catch up."""
 
 
 class RowsUpdater:
     """Sums the gradients of each row touched, and updates these rows where they lie.
 
-    Serves all tables of a group at once: called for the first of them, it is done for the others.
+    Serves all tables of a group at once: called for the first of them, it is done for the others. Where rows
+    would have to catch up, and a batch has many ids, all rows are updated. The number of ids alone decides.
 
     Args:
         history: of the group's optimizer, where rows catch up by what follows from it.
+        all_threads: threads that an update of all rows may use.
     """
 
-    def __init__(self, plan: Plan, group: TableGroup, buffers: Buffers, history: History | None) -> None:
+    def __init__(
+        self, plan: Plan, group: TableGroup, buffers: Buffers, history: History | None, all_threads: int = 1
+    ) -> None:
         first, optimizer = group.updates[0], group.optimizer
         self._group, tables = group, [buffers.array(update.array) for update in group.updates]
         self._distinct = DistinctRows(len(tables[0]))
@@ -41,8 +53,9 @@ class RowsUpdater:
         widths = [table.shape[1] for table in tables]
         self._clip_norm = optimizer.clip_norm
         parts, taken = len(self._ids), self.reader is not None
+        threads = all_threads if self._reads is None else 1
         if self._clip_norm is None:
-            self._updater = row_updater(plan, optimizer, widths, group.slot_widths, parts, taken)
+            self._updater = row_updater(plan, optimizer, widths, group.slot_widths, parts, taken, threads)
         else:
             self._adder = row_adder(plan.precision, tuple(widths), parts)
             self._updater = row_updater(plan, optimizer, widths, group.slot_widths, 0, taken)
@@ -66,7 +79,13 @@ class RowsUpdater:
             (columns, np.sort([w.offset + w.shape[0] for w in weights if w.array == array]))
             for array, columns in group.columns.items()
         ]
-        self._read = self._batch = 0
+        skips = isinstance(self.reader, RowsReader) and self._clip_norm is None and self._reads is not None
+        self._make_whole: Callable[[], RowsUpdater] = lambda: RowsUpdater(
+            plan, _whole(group), buffers, None, all_threads
+        )
+        self._whole: RowsUpdater | None = None
+        self._fewest = MANY_IDS * len(tables[0]) if skips else math.inf
+        self._read, self._batch, self._many = 0, 0, False
         self._rows = self._positions = np.empty(0, np.int64)
 
     def catch_up(self, values: OrtValues, step: int, batch: int) -> None:
@@ -74,7 +93,14 @@ class RowsUpdater:
         if batch == self._read or self.reader is None:
             return
         self._read = batch
-        self._find(values)
+        parts = self._parts(values)
+        self._many = self._are_many(parts)
+        if self._many:
+            assert self._group.last is not None
+            if (self._group.last != step - 1).any():
+                self.reader.settle(step - 1)
+            return
+        self._find(parts)
         if len(self._rows):
             weight, slots = self.reader.catch_up(self._rows, step - 1)
             self._group.changed[self._rows] = True
@@ -82,12 +108,23 @@ class RowsUpdater:
             if self._group.slot_widths:
                 self._binding.bind_ortvalue_input("slots", slots)
 
-    def _find(self, values: OrtValues) -> None:
+    def _parts(self, values: OrtValues) -> list[Array]:
+        """The ids that the batch reads, as they came."""
+        return [values[name].numpy() for name in self._reads or ()]
+
+    def _are_many(self, parts: Sequence[Array]) -> bool:
+        """Whether all rows are updated; -1, of which there may be any number, is no id."""
+        size = 0
+        for part in parts:
+            size += part.size
+        return size >= self._fewest and sum(int(np.count_nonzero(p >= 0)) for p in parts) >= self._fewest
+
+    def _find(self, parts: Sequence[Array]) -> None:
         """The distinct rows that the batch reads, and where among them each id's is."""
         if self._reads is None:
-            self._rows = np.arange(self._distinct.rows)
+            if len(self._rows) != self._distinct.rows:
+                self._rows = np.arange(self._distinct.rows)
             return
-        parts = [values[name].numpy() for name in self._reads]
         self._rows, self._positions = self._distinct.find(parts)
         sizes = [part.size for part in parts]
         if sizes != self._sizes:  # positions of as many ids lie in the same memory
@@ -98,8 +135,10 @@ class RowsUpdater:
     def _places(self, values: OrtValues) -> dict[str, Any]:
         """Of each part of the gradients, which of the sums its rows are added to."""
         if self._reads is None:
-            ids = [values[name].numpy().reshape(-1) for name in self._ids]
-            self._all = [np.where(part < 0, self._distinct.rows, part).astype(np.int64) for part in ids]
+            self._all = [values[name].numpy().reshape(-1).astype(np.int64) for name in self._ids]
+            for part in self._all:
+                if part.min(initial=0) < 0:
+                    part[part < 0] = self._distinct.rows
         else:
             self._all = [self._positions[self._at[name]] for name in self._ids]
         return {f"at.{index}": ort_value(part.reshape(-1, 1)) for index, part in enumerate(self._all)}
@@ -108,8 +147,12 @@ class RowsUpdater:
         if batch == self._batch:
             return
         self._batch = batch
+        if self._many:
+            self._whole = self._whole or self._make_whole()
+            self._whole.apply(values, step, batch)
+            return
         if self.reader is None:
-            self._find(values)
+            self._find(self._parts(values))
         rows = self._rows
         if not len(rows):
             self._sizes = []  # where positions lie may have changed, and nobody was told
@@ -149,3 +192,10 @@ class RowsUpdater:
         for columns, ends in self._ends:
             clip_tables(sums[:, columns], rows, ends, limit)
         return sums
+
+
+def _whole(group: TableGroup) -> TableGroup:
+    """The same tables, in the same memory, as if every batch read all rows."""
+    whole = copy(group)
+    whole.updates = [replace(update, reads=None) for update in group.updates]
+    return whole

@@ -66,6 +66,7 @@ def row_updater(
     slots: Mapping[str, int],
     parts: int,
     taken: bool,
+    threads: int = 1,
 ) -> Any:
     """Takes the same rows out of tables and out of what is kept for them, updates them, puts them back.
 
@@ -76,11 +77,11 @@ def row_updater(
 
     Where `parts` are given, it takes what `row_adder` takes in place of `gradient`, and adds up itself;
     `count` is one more than there are rows. Where the rows are `taken` out already, they are given as
-    `weight` and `slots`, as `row_reader` makes them.
+    `weight` and `slots`, as `row_reader` makes them. `threads` are used where our own operators are.
     """
     from onnx import compose
 
-    add, stored = nodes_for(plan.precision), _tables(tables)
+    add, stored = nodes_for(plan.precision, threads), _tables(tables)
     kept = {"kept": sum(slots.values())} if slots else {}
     floats, integers = ["gradient"], ["rows"]
     if parts:

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 OPSET, IR_VERSION = 18, 9
 
 
-def nodes_for(precision: str) -> RowsNodes:
-    """An empty graph whose numbers are float32 or float64, as `precision` says."""
-    return KernelNodes(precision) if vflc_kernels.library() else RowsNodes(precision)
+def nodes_for(precision: str, threads: int = 1) -> RowsNodes:
+    """An empty graph of float32 or float64, as `precision` says; `threads` are for our own operators."""
+    return KernelNodes(precision, threads) if vflc_kernels.library() else RowsNodes(precision)
 
 
 class RowsNodes:
-    """A graph under construction, of ONNX's operators alone."""
+    """A graph under construction, of ONNX's operators alone.
+
+    It has one thread: with two, onnxruntime 1.31 adds to one row from both at once and loses summands.
+    """
+
+    threads = 1
 
     def __init__(self, precision: str) -> None:
         from onnx import GraphProto, helper
@@ -116,9 +121,7 @@ class RowsNodes:
         self.graph.initializer.extend(graph.initializer)
 
     def session(self, floats: list[str], integers: list[str], outputs: list[str]) -> Any:
-        """The session. It has one thread: with two, onnxruntime 1.31 adds to one row from both at
-        once and loses summands.
-        """
+        """The session."""
         from onnx import TensorProto, helper
 
         types = {**dict.fromkeys(floats, self.element), **dict.fromkeys(integers, TensorProto.INT64)}
@@ -126,7 +129,7 @@ class RowsNodes:
         graph.input.extend(info(name, type_, None) for name, type_ in types.items())
         graph.output.extend(info(name, self.element, None) for name in outputs)
         model = helper.make_model(graph, opset_imports=self._opsets(), ir_version=IR_VERSION)
-        return own_session(model, 1, self.precision)
+        return own_session(model, self.threads, self.precision)
 
     def _opsets(self) -> list[onnx.OperatorSetIdProto]:
         from onnx import helper
@@ -136,6 +139,10 @@ class RowsNodes:
 
 class KernelNodes(RowsNodes):
     """The same with our own operators: nothing is joined only to be divided again."""
+
+    def __init__(self, precision: str, threads: int = 1) -> None:
+        super().__init__(precision)
+        self.threads = threads
 
     def take(self, rows: str | None, arrays: Sequence[str], to: Mapping[str, int]) -> None:
         if arrays:

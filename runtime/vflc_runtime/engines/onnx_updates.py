@@ -45,7 +45,7 @@ def make_updaters(plan: Plan, buffers: Buffers, threads: int) -> dict[str, Updat
             updaters[update.id] = _DenseUpdater(plan, update, sessions[key], buffers)
     histories = {name: history_of(plan, name) for name in plan.optimizers}
     for group in buffers.rows:
-        updater = RowsUpdater(plan, group, buffers, histories[group.optimizer.id])
+        updater = RowsUpdater(plan, group, buffers, histories[group.optimizer.id], threads)
         updaters.update({update.id: updater for update in group.updates})
     return updaters
 

@@ -19,7 +19,7 @@ from vflc_runtime.population.users import Users
 
 NamedArrays = Mapping[str, Array]
 
-GROUP = 256
+GROUP = 512
 """Users that run together as arrays. It does not depend on the number of workers: nor do the sums."""
 
 
