@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import onnx
 
 LOG = logging.getLogger("vflc_runtime.kernels")
+MOST_KEPT = 1 << 16
+"""Bytes of a graph that is kept as it was replaced; larger ones hold numbers, and are few."""
 
 
 def warning() -> Warned | None:
@@ -69,23 +72,33 @@ def factors(plan: Plan, engine: str) -> tuple[str, Warned | None]:
     return plan.precision, Warned("VFL0781", message, help)
 
 
-def with_kernels(model: onnx.ModelProto, bfloat16: bool) -> tuple[onnx.ModelProto, str | None]:
-    """A model that does the same, and the library that it needs, if it needs one."""
-    library = vflc_kernels.library()
-    if library is None:
-        return model, None
+@lru_cache(maxsize=128)
+def _replaced(content: bytes, bfloat16: bool, kernels: str) -> tuple[bytes, list[str]]:
+    """A graph with our operators, and what they replaced; kept, as a process often loads a bundle again.
+
+    It takes twice as long as onnxruntime takes to load a small graph. `kernels` is all else it depends on.
+    """
     import onnx
     from vflc_kernels.replace import replace
 
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = onnx.ModelProto.FromString(content)
     try:
         replaced = replace(changed, bfloat16)
     except (IndexError, KeyError, ValueError, onnx.shape_inference.InferenceError):
         replaced = []  # no valid graph; onnxruntime says what is wrong with it
+    return changed.SerializeToString() if replaced else content, replaced
+
+
+def with_kernels(model: onnx.ModelProto, bfloat16: bool) -> tuple[bytes, str | None]:
+    """A serialised model that does the same, and the library that it needs, if it needs one."""
+    library, content = vflc_kernels.library(), model.SerializeToString()
+    if library is None:
+        return content, None
+    once = _replaced if len(content) <= MOST_KEPT else _replaced.__wrapped__
+    changed, replaced = once(content, bfloat16, f"{vflc_kernels.switched()} {library}")
     if not replaced:
         own = any(each.domain == vflc_kernels.DOMAIN for each in model.opset_import)
-        return model, library if own else None
+        return content, library if own else None
     for text in replaced:
         LOG.debug("%s of outputs %s", text, ", ".join(each.name for each in model.graph.output))
     return changed, library

@@ -87,8 +87,8 @@ def load(plan: Plan, graph: str, threads: int, model: onnx.ModelProto | None = N
 
 def own_session(model: onnx.ModelProto, threads: int, precision: str, bfloat16: bool = False) -> Any:
     """The session of a graph that vflc emitted or put together, with our operators where they are faster."""
-    model, library = with_kernels(model, bfloat16)
-    return session(model.SerializeToString(), threads, precision == "float64", library=library)
+    content, library = with_kernels(model, bfloat16)
+    return session(content, threads, precision == "float64", library=library)
 
 
 def load_series(plan: Plan, graph: str) -> Callable[[Array], dict[str, Array]]:
