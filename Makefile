@@ -1,6 +1,7 @@
 # make demo   a first run: generated tables, compile, train, evaluate, predict
 # make test   all that must hold, in a virtual environment of its own
 # make test EXAMPLES=10   with ten times as many random examples of each property
+# make test-editor   the extension of editors/vscode, packaged and tried in a real VS Code, in Chromium
 # make test-oldest   the tests of the core with the oldest packages that pyproject.toml allows
 # make test-newest   the tests with the newest
 # make lint   ruff and mypy alone        make clean   back to the files of the repository
@@ -38,6 +39,7 @@ peers   = $(BUILD)/peers/installed$(here)
 PEERS   = $(firstword $(TORCH)) jax==0.10.2 setuptools ".[grpc,keras]"
 lsp     = $(BUILD)/lsp/installed$(here)
 site    = $(BUILD)/mkdocs/installed$(here)
+server  = $(BUILD)/code-server/installed$(here)
 moto    = $(BUILD)/moto/installed$(here)
 # moto with its S3 server; its libraries pin older packages than others need, so it has an environment of its own.
 MOTO    = moto[s3]==5.2.5 flask==3.1.3 flask-cors==6.0.5
@@ -53,7 +55,7 @@ CORES   = -n auto --dist worksteal
 
 unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
 
-.PHONY: torch peers benchmarks moto test test-oldest test-newest demo lint editor lock mutants \
+.PHONY: torch peers benchmarks moto test test-editor test-oldest test-newest demo lint editor lock mutants \
         playground test-playground site clean always
 .DELETE_ON_ERROR:
 
@@ -62,6 +64,9 @@ test: $(dev) $(lsp) # mypy, which takes half a minute on one core, runs beside t
 	$(MAKE) --no-print-directory --keep-going editor lint > $(BUILD)/lint.log 2>&1 & lint=$$!; \
 	$(python) -m pytest $(CORES) $(PYTEST); tests=$$?; \
 	wait $$lint; lint=$$?; cat $(BUILD)/lint.log; [ $$tests = 0 ] && [ $$lint = 0 ]
+
+test-editor: $(dev) $(lsp) $(modules) $(server)
+	cd editors/vscode && npm run -s package && npm run -s test:editor
 
 test-oldest: $(oldest)
 	$(BUILD)/oldest/bin/python -m pytest $(CORES) $(or $(PYTEST),$(CORE))
@@ -132,6 +137,10 @@ $(site): requirements/site.txt
 	$(call pip,$(BUILD)/mkdocs) --require-hashes --requirement $<
 	@touch $@
 
+$(server): editors/vscode/scripts/code-server.sh
+	bash $< $(BUILD)/code-server
+	@touch $@
+
 $(moto): Makefile
 	$(call venv,$(BUILD)/moto)
 	$(call pip,$(BUILD)/moto) $(MOTO)
@@ -180,5 +189,5 @@ mutants: $(dev)
 
 clean:
 	rm -rf $(VENV) $(BUILD) dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf site/playground/node_modules editors/vscode/node_modules editors/vscode/syntaxes editors/vscode/*.vsix
+	rm -rf site/playground/node_modules $(addprefix editors/vscode/,node_modules syntaxes dist *.vsix)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,10 @@ const here = join(dirname(fileURLToPath(import.meta.url)), "..");
 const root = join(here, "..", "..");
 const specs = join(here, "test", "specs");
 
+/**
+ * @param {string} folder
+ * @returns {Generator<string>}
+ */
 function* find(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
