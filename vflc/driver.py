@@ -16,6 +16,7 @@ from vflc.diagnostics import Diagnostic, DiagnosticCollector, Refused, SourceTex
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.learn import Learned
 from vflc.ir.stages import Lowered, Partitioned, Scheduled, Vectorised
+from vflc.passes.disclose import Disclose
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.received import received, together
 from vflc.passes.lower import lower
@@ -129,10 +130,19 @@ def examine(
             else:
                 models.append(split(models[0], collector, analysis, watch))
     except Refused as refused:
-        return Examined(
-            source, folder, refused.diagnostics, spec, models[-1] if models else None, files, parsed
-        )
+        model = _disclosed(models[-1]) if models else None
+        return Examined(source, folder, refused.diagnostics, spec, model, files, parsed)
     return Examined(source, folder, collector.diagnostics, spec, models[-1], files, parsed)
+
+
+def _disclosed(model: Lowered) -> Lowered:
+    """With who may learn what, also where that is not granted: nothing else is found after the cut."""
+    if type(model) is not Partitioned:
+        return model
+    try:
+        return Disclose()(model, DiagnosticCollector())
+    except Refused:
+        return model
 
 
 @undisturbed()

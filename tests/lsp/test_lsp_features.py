@@ -106,6 +106,11 @@ def test_lenses_say_who_learns_what(spec: Document) -> None:
     )
 
 
+def test_lenses_say_who_learns_what_that_is_not_granted() -> None:
+    lens = hints.lenses(Document(SPEC.replace("Genres, liked", "Genres")))[0][2]
+    assert lens.startswith("4 values cross to bob, 200 bytes a row; alice may learn: the code of bob.MovieID")
+
+
 def test_hints_are_shapes_and_places(spec: Document) -> None:
     found = dict(hints.hints(spec, 0, len(SPEC)))
     assert found[at(SPEC, "logit = fm", 5)] == ": [1] at bob"
