@@ -298,6 +298,31 @@ def test_a_slow_check_gives_way_to_the_next_keystroke(editor: Editor, tmp_path: 
     assert answers[0]["error"]["code"] == -32801
 
 
+def test_who_types_on_waits_for_no_check(editor: Editor, tmp_path: Path) -> None:
+    """Requests that come with each keystroke do not start one each."""
+    uri = (tmp_path / "typed.vfl").as_uri()
+    document, start = {"uri": uri}, {"line": 0, "character": 0}
+    editor.tell(
+        "textDocument/didOpen", textDocument={"uri": uri, "languageId": "vfl", "version": 1, "text": SPEC}
+    )
+    editor.published(set())
+    sent = []
+    for key in "# a comment":
+        change = {"range": {"start": start, "end": start}, "text": key}
+        editor.tell("textDocument/didChange", textDocument=document, contentChanges=[change])
+        start = {"line": 0, "character": start["character"] + 1}
+        editor.last += 1
+        sent.append(editor.last)
+        editor.send(id=editor.last, method="textDocument/codeLens", params={"textDocument": document})
+    answers: dict[int, Any] = {}
+    while set(sent) - set(answers):
+        message = editor.read()
+        answers[message.get("id", 0)] = message
+    errors = [answers[each]["error"]["code"] for each in sent if "error" in answers[each]]
+    assert errors and set(errors) == {-32801}  # of a burst most are late for what they ask about
+    assert answers[sent[-1]]["result"]
+
+
 def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "pygls.py").write_text("raise ModuleNotFoundError('no', name='pygls')\n")
     process = subprocess.run(

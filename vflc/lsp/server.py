@@ -46,6 +46,10 @@ class ContentModified(JsonRpcException):  # type: ignore[misc,unused-ignore]
     MESSAGE = "the text was changed"
 
 
+REFUSED = (JsonRpcInvalidParams, ContentModified)
+"""What is answered with an error that is none of the server's."""
+
+
 class PlainProtocol(JsonRPCProtocol):  # type: ignore[misc,unused-ignore]
     """Messages as JSON has them: parameters and results are dictionaries."""
 
@@ -70,10 +74,16 @@ class SpecServer(JsonRPCServer):  # type: ignore[misc,unused-ignore]
         self.specs = Workspace()
         self.checks: dict[str, tuple[Document, Event, asyncio.Future[None]]] = {}
         self.waiting: dict[str, asyncio.Task[None]] = {}
+        self.typed: dict[str, float] = {}
         self.resting: asyncio.TimerHandle | None = None
         self.checked_since = 0
         self.can_watch = False
         self.ended = False
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Logs defects: a request that was refused has its answer."""
+        if not isinstance(error, REFUSED):
+            super().report_server_error(error, source)
 
     # --- checks ---------------------------------------------------------------------------------
 
@@ -109,10 +119,15 @@ class SpecServer(JsonRPCServer):  # type: ignore[misc,unused-ignore]
         gc.collect()
 
     async def checked(self, uri: str) -> bool:
-        """Waits until a text is checked; whether it is still the same then."""
+        """Waits until a text is checked, once nothing is typed; whether it is still the same then."""
         document = self.specs.document(uri)
         if document.is_checked:
             return True
+        since = asyncio.get_running_loop().time() - self.typed.get(uri, 0)
+        if since < PAUSE:
+            await asyncio.sleep(PAUSE - since)
+            if (now := self.specs.texts.get(uri)) is None or now.document is not document:
+                return False
         running = self.checks.get(uri)
         if running is None or running[0] is not document:
             if running is not None:
@@ -149,11 +164,13 @@ class SpecServer(JsonRPCServer):  # type: ignore[misc,unused-ignore]
 
     def changed(self, params: LspJson) -> None:
         uri = params["textDocument"]["uri"]
+        self.typed[uri] = asyncio.get_running_loop().time()
         self._again([uri], self.specs.change(uri, params["contentChanges"]))
 
     def closed(self, params: LspJson) -> None:
         uri = params["textDocument"]["uri"]
         self.drop(uri)
+        self.typed.pop(uri, None)
         self._again([], self.specs.close(uri))
         self.protocol.notify("textDocument/publishDiagnostics", {"uri": uri, "diagnostics": []})
 
@@ -219,7 +236,7 @@ def serve() -> None:
 
 def _is_defect(record: logging.LogRecord) -> bool:
     """A request that was refused has its answer, and nothing to be logged."""
-    return not (record.exc_info and isinstance(record.exc_info[1], JsonRpcInvalidParams | ContentModified))
+    return not (record.exc_info and isinstance(record.exc_info[1], REFUSED))
 
 
 def made() -> SpecServer:
