@@ -249,7 +249,7 @@ def test_fmt_in_place_and_from_stdin(project: Path) -> None:
 
 
 def test_graph_and_explain(made: Path) -> None:
-    assert done(made, "graph", "model.vfl").startswith("flowchart LR\n")
+    assert done(made, "graph", "model.vfl").startswith("flowchart TB\n")
     done(made, "graph", "model.vfl", "--format", "dot", "-o", "model.dot")
     assert (made / "model.dot").read_text().startswith("digraph")
     assert "VFL0602" in done(made, "explain")

@@ -81,6 +81,21 @@ def test_blocks_fold_and_unfold(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown("--boxes", "1000").count("[[") == 0
 
 
+def test_a_page_begins_with_what_was_asked_for(tmp_path: Path) -> None:
+    page = tmp_path / "p.html"
+    assert run(["graph", str(SPEC), "--fold", "a", "-o", str(page)]) == 0
+    (first,) = [
+        part for part in page.read_text("utf-8").split('<div class="level"') if part.startswith(" data-first")
+    ]
+    assert 'data-name="a"' in first and 'data-name="a.v"' not in first
+
+
+def test_a_name_that_says_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", str(SPEC), "-o", str(tmp_path / "p.png")]) == 2
+    assert "`.png` is none of .svg" in capsys.readouterr().err
+    assert run(["graph", str(SPEC), "-o", str(tmp_path / "p.png"), "--format", "dot"]) == 0
+
+
 def test_a_block_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["graph", str(SPEC), "--unfold", "logit.mpl"]) == 2
     assert "there is no block `logit.mpl`; did you mean `logit.mlp`?" in capsys.readouterr().err

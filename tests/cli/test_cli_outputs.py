@@ -26,7 +26,7 @@ BRIEF = ("--party", "bank", "--known", "10", "--no-bounds")
 """An audit of which only the file counts."""
 COMMANDS = {
     "predict": ("predict", "run", *DATA, "-o"),
-    "graph": ("graph", "model.vfl", "-o"),
+    "graph": ("graph", "model.vfl", "--format", "dot", "-o"),
     "audit --json": ("audit", "run", *DATA, *BRIEF, "--json"),
     "audit --html": ("audit", "run", *DATA, *BRIEF, "--html"),
 }

@@ -139,7 +139,7 @@ class Model:
         Args:
             format: of the text.
             folded: names of blocks that are one box each, as `["logit.deep"]`; by default as many as it takes
-                for 24 boxes. A page can be unfolded.
+                for 24 boxes.
         """
         from vflc.picture.files import FORMATS
         from vflc.picture.of_model import sketch_model

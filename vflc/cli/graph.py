@@ -64,16 +64,27 @@ def command(
     which there is much are folded. A page (.html) can be unfolded, zoomed and walked through. Of a bundle,
     without its spec, the picture has a box for what each place computes.
     """
+    if form is None:
+        form = _form(out)
     check_output(out, force, [str(spec)])
     drawn, source = _bundle(spec, overrides) if spec.is_dir() else _spec(spec, overrides)
-    named = form or (SUFFIXES.get(out.suffix.lower(), "mermaid") if out is not None else "mermaid")
-    text = _text(drawn, source, named, boxes, fold, unfold)
+    text = _text(drawn, source, form, boxes, fold, unfold)
     if out is None:
         click.echo(text, nl=False)
     else:
         from vflc_runtime.files import replace_with
 
         replace_with(out, text.encode(), private=False)
+
+
+def _form(out: Path | None) -> str:
+    """The form that the name of a file asks for."""
+    suffix = "" if out is None else out.suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise click.UsageError(
+            f"`{suffix}` is none of {', '.join(SUFFIXES)}: name another file, or say --format"
+        )
+    return SUFFIXES.get(suffix, "mermaid")
 
 
 def _spec(path: Path, overrides: dict[str, str]) -> tuple[Sketch, SourceText]:
@@ -120,10 +131,9 @@ def _text(
     for name in (*fold, *unfold):
         if name not in blocks:
             raise click.UsageError(_no_block(name, blocks))
-    if form == "html":
-        return html(drawn, source)
     open_ones = {*unfold, *(part for name in unfold for part in _outer(name))}
-    return FORMATS[form](drawn, (folded_by_default(drawn, boxes) - open_ones) | {*fold})
+    folded = (folded_by_default(drawn, boxes) - open_ones) | {*fold}
+    return html(drawn, source, folded) if form == "html" else FORMATS[form](drawn, folded)
 
 
 def _outer(block: str) -> list[str]:

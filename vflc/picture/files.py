@@ -17,6 +17,6 @@ FORMATS: Mapping[str, Callable[[Sketch, Folded], str]] = {
     "mermaid": lambda sketch, folded: mermaid(diagram(sketch, folded)),
     "dot": lambda sketch, folded: dot(diagram(sketch, folded)),
     "svg": lambda sketch, folded: svg(lay_out(diagram(sketch, folded))),
-    "html": lambda sketch, folded: html(sketch),  # which can be unfolded
+    "html": lambda sketch, folded: html(sketch, None, folded),
 }
 """By its name how a form is written: of a sketch, with blocks folded, or as many as by default."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from hashlib import sha256
 from html import escape
 
@@ -16,11 +16,10 @@ from vflc.picture.svg import resource, style, svg
 
 LEVELS = (0, 24, 60, 150, 600)
 """How many boxes the pictures of a page have at most: other blocks stay folded."""
-FIRST = 24
 HELP = "Choose a box to read what it is and, at a border, what it tells."
 
 
-def html(sketch: Sketch, source: SourceText | None = None) -> str:
+def html(sketch: Sketch, source: SourceText | None = None, folded: Set[str] | None = None) -> str:
     """A page with pictures of several depths, of which it shows one, a table of what crosses, and the spec.
 
     Nothing is loaded, and no script but the page's own runs: its policy says so, by hashes.
@@ -28,6 +27,7 @@ def html(sketch: Sketch, source: SourceText | None = None) -> str:
     Args:
         sketch: what to draw.
         source: the spec, to show where a value is written.
+        folded: blocks that are folded in the picture that is shown first; None: those that are by default.
     """
     css, script = style() + resource("page.css"), resource("graph.js") + resource("page.js")
     policy = f"default-src 'none'; style-src {_hash(css)}; script-src {_hash(script)}; img-src data:"
@@ -39,7 +39,7 @@ def html(sketch: Sketch, source: SourceText | None = None) -> str:
         f"<title>{title}</title>\n<style>{css}</style>\n</head>\n<body>",
         f"<header><h1>{title}</h1>{_buttons()}</header>",
         '<main><div id="frame">',
-        *_levels(sketch),
+        *_levels(sketch, folded_by_default(sketch) if folded is None else folded),
         "</div>",
         _source(source) if source is not None else "",
         f'</main>\n<p id="told" role="status">{HELP}</p>',
@@ -66,16 +66,17 @@ def _buttons() -> str:
     return f'<nav aria-label="Picture">{buttons}</nav><p class="keys">{keys}</p>'
 
 
-def _levels(sketch: Sketch) -> Iterator[str]:
+def _levels(sketch: Sketch, first: Set[str]) -> Iterator[str]:
     """Pictures from the most folded one on, each once; one of them is shown first."""
-    made: dict[frozenset[str], bool] = {}
-    for most in LEVELS:
-        made.setdefault(folded_by_default(sketch, most), False)
-        if most == FIRST:
-            made[folded_by_default(sketch, most)] = True
-    for folded, first in made.items():
+    made = {diagram(sketch, folded).folded for folded in (first, *_by_size(sketch))}
+    shown = diagram(sketch, first).folded
+    for folded in sorted(made, key=lambda folded: (-len(folded), sorted(folded))):
         text = svg(lay_out(diagram(sketch, folded)), styled=False)
-        yield f'<div class="level"{" data-first" if first else " hidden"}>{text}</div>'
+        yield f'<div class="level"{" data-first" if folded == shown else " hidden"}>{text}</div>'
+
+
+def _by_size(sketch: Sketch) -> list[frozenset[str]]:
+    return [folded_by_default(sketch, most) for most in LEVELS]
 
 
 def _source(source: SourceText) -> str:
