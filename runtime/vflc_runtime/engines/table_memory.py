@@ -33,14 +33,15 @@ class TableMemory:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._folder = _folder(_row_bytes(plan))
+        size = _row_bytes(plan)
+        self._folder, self._beyond = _folder(size), size > 2 * half_of_memory()
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
         """Zeros [*shape]; rows that nobody writes take no memory. VFL0791 where the disk has no room."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if self._folder is None or not size:
             return np.zeros(shape, dtype)
-        return np.frombuffer(_mapped(self._folder, size), dtype).reshape(shape)
+        return np.frombuffer(_mapped(self._folder, size, self._beyond), dtype).reshape(shape)
 
 
 def _row_bytes(plan: Plan) -> int:
@@ -63,8 +64,8 @@ def _folder(size: int) -> Path | None:
     return USUAL if USUAL.is_dir() else Path(tempfile.gettempdir())
 
 
-def _mapped(folder: Path, size: int) -> mmap.mmap:
-    """A new file of zeros, mapped."""
+def _mapped(folder: Path, size: int, beyond: bool) -> mmap.mmap:
+    """A new file of zeros, mapped; only rows asked for are read in where tables are `beyond` memory."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, "posix_fallocate"):
@@ -78,6 +79,6 @@ def _mapped(folder: Path, size: int) -> mmap.mmap:
             f"tables of {size / (1 << 30):,.2f} GiB cannot lie in a file in {folder}: {error.strerror}",
             f"set {SWITCH} in the environment to a folder with enough room, or to `memory`",
         ) from None
-    if hasattr(mmap, "MADV_RANDOM"):
-        found.madvise(mmap.MADV_RANDOM)  # rows are read here and there: what lies beside them is not
+    if beyond and hasattr(mmap, "MADV_RANDOM"):
+        found.madvise(mmap.MADV_RANDOM)  # what lies beside a row would take the place of others
     return found
