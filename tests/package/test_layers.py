@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "translation": {"ops", "diagnostics", "common", "onnx_file"},
     "passes": {"ops", "ir", "diagnostics", "syntax", "common", "onnx_file", "translation", "library"},
     "emit": {"ops", "ir", "diagnostics", "common"},
-    "picture": {"ops", "ir", "passes", "emit", "diagnostics", "common"},
+    "picture": {"ops", "ir", "emit", "diagnostics", "common"},
     "library": set(),
     "fixes": {*BELOW},
     "overrides": {*BELOW},

@@ -141,12 +141,15 @@ def _not_granted(edges: Sequence[CrossingValue]) -> list[str]:
 def _tells(edges: Sequence[CrossingValue]) -> Iterator[TextLine]:
     """The most that it tells, and what is known besides."""
     for words, columns in _bounds(edges)[:1]:
-        of = columns[0] if len(columns) == 1 else f"{len(columns)} columns"
-        yield _line(f"tells at most {words} of {of}", "detail")
+        yield _line(f"tells at most {words} of {_counted(columns)}", "detail")
     if lacking := _not_granted(edges):
-        yield _line(f"not granted: {', '.join(lacking)}", "lacking")
+        yield _line(f"not granted: {_counted(lacking)}", "lacking")
     if known := _known(edges):
         yield _line(known, "known")
+
+
+def _counted(columns: Sequence[str]) -> str:
+    return columns[0] if len(columns) == 1 else f"{len(columns)} columns"
 
 
 def _told(edges: Sequence[CrossingValue], receiver: str, unit: str) -> Iterator[str]:

@@ -14,10 +14,8 @@ from vflc.emit.manifest.learned import learned
 from vflc.emit.population.manifest import population_manifest
 from vflc.ir.graph import PLACELESS, Node
 from vflc.ir.model import ColumnInfo
-from vflc.ir.stages import ByMode, Disclosed, Lowered, Partitioned, Placed, Vectorised
+from vflc.ir.stages import ByMode, Lowered, Partitioned, Placed, Vectorised
 from vflc.ops.source import COLUMNS
-from vflc.passes.learn.bounds import learned as rows_learned
-from vflc.passes.learn.received import received
 from vflc.picture.of_manifest import crossings
 from vflc.picture.sketch import (
     NOWHERE,
@@ -171,9 +169,6 @@ class _Describe:
 
 def _cut(model: Partitioned) -> dict[str, Any]:
     """The part of a manifest that is about what crosses."""
-    if not model.disclosed.learned:  # what was refused was not kept
-        rows = rows_learned(model, received(model))
-        model = Partitioned.of(model, disclosed=Disclosed(learned=rows))
     edges = [edge_json(model, edge, PRECISION) for edge in model.edges]
     return {"edges": edges, "once": list(model.once), **learned(model)}
 
