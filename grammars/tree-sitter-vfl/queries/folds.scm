@@ -1,0 +1,2 @@
+[(party) (block) (fuse) (train) (schedule) (release) (record) (listed)] @fold
+(comment)+ @fold
