@@ -238,9 +238,14 @@ def test_a_graph_whose_data_lies_elsewhere(bundle: Path) -> None:
     assert "outside of the bundle" in compiled(bundle)
 
 
-def test_weights_that_fit_no_memory(bundle: Path) -> None:
+def test_weights_that_fit_no_memory(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def huge(plan: Any) -> None:
         plan["weights"][0]["shape"] = plan["arrays"][0]["shape"] = [2**55, 2]
 
     change(bundle / "alice" / "plan.json", huge)
+    sign(bundle)
+    with pytest.raises(Failure, match="cannot lie in a file") as caught:  # where large tables lie
+        Session(bundle)
+    assert caught.value.code == "VFL0791"
+    monkeypatch.setenv("VFLC_TABLES", "memory")
     assert "do not fit in memory" in compiled(bundle)
