@@ -234,9 +234,13 @@ step("compile, train and verify in a terminal", async () => {
 
 step("a new project", async () => {
   await hands.command("vflc: New Project…");
-  await hands.answer("The folder of a new project", join(hands.folder, "trial"));
-  await started.page.locator(".tab.active", { hasText: ".vfl" }).waitFor();
+  const box = started.page.locator(".quick-input-widget:visible", { hasText: "The folder of a new project" });
+  await hands.row("..").waitFor(); // until then it writes into the box, too
+  await box.locator("input").first().fill(join(hands.folder, "trial"));
+  await box.getByRole("button", { name: "OK" }).click();
+  await started.page.locator(".tab.active:not([data-resource-name='one_table.vfl'])", { hasText: ".vfl" }).waitFor();
   await started.page.locator(".codelens-decoration", { hasText: "cross" }).first().waitFor();
+  assert(existsSync(join(hands.folder, "trial", "README.md")));
   await hands.shot("new-project");
   await hands.closeAll();
 });
