@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+from collections.abc import Iterable
+from typing import Any
+
+from vflc_common.arrays import Array
 
 from vflc_runtime.errors import Failure
+
+_TABLES = 512 << 20
+_COLUMN = 4 << 20
 
 LARGE = "VFLC_LARGE_TABLES"
 """In the environment: from how many MiB on tables, with what is kept for their rows, are large at a place."""
@@ -30,3 +38,19 @@ def large_bytes() -> int:
     if not 0 <= mib < 1 << 30:
         raise Failure("VFL0790", f"{LARGE} is {value!r} in the environment", "give a number of MiB")
     return int(mib * (1 << 20))
+
+
+def for_tables(columns: int) -> int:
+    """Bytes that DuckDB may hold while it reads, sorts and joins tables of so many columns in all.
+
+    However many rows they have: what is beyond that lies on the disk.
+    """
+    return min(_TABLES + _COLUMN * columns, half_of_memory())
+
+
+def forget(arrays: Iterable[Array]) -> None:
+    """Gives back the memory of arrays [*] that are mapped files; what is read again comes from the file."""
+    for array in arrays:
+        mapped: Any = getattr(array, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)

@@ -139,7 +139,9 @@ class MetricCollector:
 
     def _keep(self, block: ScoredRows | ScoredClassRows, groups: Array | None) -> dict[str, Array]:
         """What metrics of ranks need of a block at the end, [n] or [n, classes] each; groups [n, groups]."""
-        kept = {"scores": block.prediction.copy(), "positive": block.truth, "weights": block.weight}
+        kept = {"scores": block.prediction.copy(), "positive": block.truth}
+        if "weight" in self._pending:
+            kept["weights"] = block.weight
         if groups is not None:
             binary = self.scored.kind == "binary"
             kept |= {"groups": groups.copy(), "gain": block.truth if binary else block.label.copy()}
@@ -196,12 +198,19 @@ class MetricCollector:
         last = () if use.at is None else (use.at,)
         if isinstance(measure, OfSums):
             return [*(self._sums[each] for each in measure.sums), *last]
-        kept = {name: np.concatenate([each[name] for each in self._kept]) for name in self._kept[0]}
-        weights = kept["weights"] if "weight" in self._pending else None
+        kept = self._in_one()
+        weights = kept.get("weights")
         if not isinstance(measure, OfGroups):
             return [kept["scores"], kept["positive"], weights, *last]
         group = kept["groups"][:, self.scored.groups.index(str(use.by))]
         return [grouped(kept["scores"], kept["gain"], weights, group), *last]
+
+    def _in_one(self) -> dict[str, Array]:
+        """What was kept of all rows, which from here on is in one piece."""
+        parts, self._kept = self._kept, []
+        whole = {name: np.concatenate([each.pop(name) for each in parts]) for name in [*parts[0]]}
+        self._kept = [whole]
+        return whole
 
     def _result(self, metric: str, measure: OfSums | OfRanks | OfGroups) -> float | None:
         if not isinstance(measure, OfSums) and not self._kept:
@@ -215,8 +224,7 @@ class MetricCollector:
             return {}
         found = {f"pending.{name}": block[: self._filled] for name, block in self._pending.items()}
         if self._kept:
-            parts = {name: [each[name] for each in self._kept] for name in self._kept[0]}
-            found |= {f"kept.{name}": np.concatenate(part) for name, part in parts.items()}
+            found |= {f"kept.{name}": part for name, part in self._in_one().items()}
         return {
             "sums": np.array([value for value in self._sums.values() if not np.ndim(value)]),
             **{f"sums.{i}": value for i, value in enumerate(self._sums.values()) if np.ndim(value)},

@@ -354,7 +354,7 @@ def test_keys_are_written_as_their_type_where_that_is_read_again(type, texts, cs
 
 def test_limits_of_reading(tmp_path):
     assert (read.HEADING, sources.LINE, sources.BUFFER) == (4 << 20, 16 << 20, 32 << 20)
-    assert dataset.IN_MEMORY == 4 << 30
+    assert dataset.IN_MEMORY == 256 << 20
     with read.connect(1, str(tmp_path)) as least, read.connect(128 << 20, str(tmp_path)) as more:
         found = [c.execute("SELECT current_setting('memory_limit')").fetchone()[0] for c in (least, more)]
     assert found == ["64.0 MiB", "128.0 MiB"], "DuckDB does nothing with less"

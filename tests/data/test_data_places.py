@@ -169,7 +169,7 @@ def test_how_many_columns_are_encoded_at_a_time(monkeypatch):
     ("start", "rows", "found"), [(0, 4, [0, 3]), (4, 4, [0, 3]), (8, 4, []), (3, 2, [0, 1])]
 )
 def test_chosen_rows_of_a_block(start, rows, found):
-    assert module._within(np.array([0, 3, 4, 7]), start, rows).tolist() == found
+    assert module.these(np.array([0, 3, 4, 7]), start, rows).tolist() == found
 
 
 def test_parties_whose_rows_are_counted():

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "kernels": set(),
 }
 TOP = {"blas", "curves", "environment", "errors", "events", "files", "finite", "interrupts", "memory"}
-TOP |= {"metrics", "tensors"}
+TOP |= {"metrics", "scratch", "tensors"}
 RUN = {"bundle", "data", "engines", "transport", "protect", "population"}
 RUNTIME_MAY_IMPORT = {
     "bundle": set(),

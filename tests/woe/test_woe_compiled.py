@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from vflc_runtime.bundle.folder import open_bundle
+from vflc_runtime.data.batches import in_order
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.run import fitting, loading
@@ -77,7 +78,7 @@ def test_one_key_of_many_rows_sends_its_bin_once(tmp_path: Path) -> None:
         bundle, {"alice": data["alice"], "bob": many}, loading_settings(), None, lambda event: None
     )
     session = Session(bundle, threads=1)
-    fitting.fit(session, fitting.batches(loaded, np.arange(loaded.rows)), {})
+    fitting.fit(session, fitting.batches(loaded, in_order(loaded.rows)), {})
     woe, _ = evidence(bins_of(data)["Income"][keys], bad_of({"bob": many}), 5)
     assert np.allclose(session.weights()["x.woe.Income"][:, 0], woe)
     assert session.sent()["alice.Income"] == 4 * len(np.unique(keys))

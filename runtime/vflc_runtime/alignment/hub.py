@@ -111,7 +111,7 @@ class Private:
         return lambda done, total: self._listen(Aligning(what, done, total))
 
     def at_hub(self, link: PeerExchange, ranks: Ranks) -> Ranks:
-        texts = [self._keys.texts[rank] for rank in ranks]
+        texts = self._keys.texts(ranks)
         asking = PsiClient(self._pool, texts, self._report(f"keys for {link.peer}"))
         link.tell_number(ALIGN_TURN, len(texts))
         if not texts:
@@ -143,7 +143,7 @@ class Private:
         return np.concatenate(found)
 
     def at_partner(self, link: PeerExchange) -> None:
-        answering = PsiServer(self._pool, self._keys.texts, self._report("own keys"))
+        answering = PsiServer(self._pool, self._keys.texts(), self._report("own keys"))
         count = link.hear_number(ALIGN_TURN, link.rows)
         if not count:
             return

@@ -6,7 +6,6 @@ keys alone. DuckDB sorts and joins, and spills where memory ends; what comes out
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +28,8 @@ from vflc_runtime.data.table import (
 )
 from vflc_runtime.data.values import Expression
 from vflc_runtime.errors import Failure
-from vflc_runtime.memory import half_of_memory
+from vflc_runtime.memory import for_tables, half_of_memory
+from vflc_runtime.scratch import ScratchFolder, scratch_folder
 
 
 def open_tables(
@@ -44,13 +44,26 @@ def open_tables(
             `name`, `type` ("string", "int" or "float") and `where`. The table of a `population`
             has many rows a key, which keep their order.
         given: of each party its source.
-        memory_limit: bytes DuckDB may hold before it spills; None is half of the machine's memory.
+        memory_limit: bytes DuckDB may hold before it spills; None is what is due to so many columns, and
+            half of the machine's memory where that does not do.
 
     Raises:
         Failure: VFL0601, 0602, 0603, 0605, 0606, 0607, 0612, 0616.
     """
-    temporary = tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True)
-    connection = connect(memory_limit or half_of_memory(), temporary.name)
+    due = memory_limit or for_tables(sum(len(info["columns"]) + 1 for info in parties.values()))
+    try:
+        return _opened(parties, given, due)
+    except Failure as failure:  # long texts take more than columns of numbers
+        if failure.code != "VFL0612" or memory_limit is not None or due >= half_of_memory():
+            raise
+    return _opened(parties, given, half_of_memory())
+
+
+def _opened(
+    parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableSource], memory_limit: int
+) -> Aligned:
+    temporary = ScratchFolder()
+    connection = connect(memory_limit, str(temporary.path))
     try:
         opened = open_sources(connection, {party: given[party] for party in parties})
         read = {party: read_table(connection, info, opened[party]) for party, info in parties.items()}
@@ -60,11 +73,11 @@ def open_tables(
             _sort(connection, party, read[party].columns, joined, _repeats(info))
     except duckdb.Error as error:
         connection.close()
-        temporary.cleanup()
+        temporary.close()
         raise unreadable(", ".join(parties), "the tables", error) from None
-    except Failure:
+    except BaseException:
         connection.close()
-        temporary.cleanup()
+        temporary.close()
         raise
     names = {p: [c["name"] for c in info["columns"]] for p, info in parties.items()}
     types = {p: table.key_types for p, table in read.items()}
@@ -89,8 +102,8 @@ def look_at_tables(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str,
     Raises:
         Failure: VFL0601, 0602, 0603, 0607, and those of a key that cannot be compared.
     """
-    with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
-        connection = connect(half_of_memory(), folder)
+    with scratch_folder() as folder:
+        connection = connect(half_of_memory(), str(folder))
         try:
             opened = open_sources(connection, {party: given[party] for party in parties}, sample=True)
             for party, info in parties.items():

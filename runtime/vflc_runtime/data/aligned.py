@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -12,11 +13,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from vflc_common.arrays import Indices
 
+from vflc_runtime.data.column_buffer import Room
+from vflc_runtime.data.kept_keys import kept_keys
 from vflc_runtime.data.keys import key_part
 from vflc_runtime.data.read import counted
 from vflc_runtime.data.source import quote
 from vflc_runtime.data.spread import ABSENT, standing
 from vflc_runtime.data.table import WIDTH, in_parts
+from vflc_runtime.scratch import ScratchFolder
+
+KEYS = 1 << 17
+"""Keys that are read at a time."""
+KEYS_IN_MEMORY = 64 << 20
+"""Bytes of keys that are kept in memory."""
 
 
 @dataclass
@@ -40,7 +49,7 @@ class Aligned:
     parties: dict[str, list[str]]
     key_types: dict[str, tuple[str, ...]]
     _connection: duckdb.DuckDBPyConnection
-    _temporary: tempfile.TemporaryDirectory[str] = field(repr=False)
+    _temporary: ScratchFolder = field(repr=False)
     own: dict[str, int] = field(init=False)
     at: dict[str, Indices] = field(init=False)
 
@@ -53,8 +62,9 @@ class Aligned:
         if len(self.parties) > 1:
             others = [p for p in self.parties if p != self.many and p not in self.parts]
             counts = None if self.many is None else self.counts
-            lacks = self._table("SELECT lacks FROM common ORDER BY lacks, key").column(0).to_numpy()
-            self.at = standing(others, self.missing, lacks, counts)
+            if self.many is not None or self.missing:
+                lacks = self._table("SELECT lacks FROM common ORDER BY lacks, key").column(0).to_numpy()
+                self.at = standing(others, self.missing, lacks, counts)
             self.at |= {party: self._of_part(party, part) for party, part in self.parts.items()}
 
     def _of_part(self, party: str, part: Sequence[int]) -> Indices:
@@ -106,8 +116,13 @@ class Aligned:
 
     @property
     def keys(self) -> pa.Array:
-        """The keys as text [rows], in the order of the rows."""
-        return self._table(f"SELECT key FROM {part_name(self._first, 0)}").column(0).combine_chunks()
+        """The keys as text [rows], in the order of the rows; many of them are in a file."""
+        folder = Path(tempfile.mkdtemp(dir=self._temporary.path))
+        return kept_keys(self.blocks_of_keys(KEYS), folder, Room(KEYS_IN_MEMORY))[0]
+
+    def blocks_of_keys(self, size: int) -> Iterator[pa.Array]:
+        """The same, at most `size` rows at a time, [size]."""
+        return (keys for keys, _ in self.batches(self._first, size, ()))
 
     def column(self, party: str, name: str) -> pa.ChunkedArray:
         """One column: string, int64 or double, null where a value is missing."""
@@ -167,7 +182,7 @@ class Aligned:
     def close(self) -> None:
         """Frees the tables and what was spilled to disk."""
         self._connection.close()
-        self._temporary.cleanup()
+        self._temporary.close()
 
     def _table(self, query: str) -> pa.Table:
         return self._connection.sql(query).to_arrow_table()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Array
 
+from vflc_runtime import files
 from vflc_runtime.errors import Failure
 
 
@@ -91,6 +93,7 @@ class ColumnBuffer:
     def _write(file: Path, block: Array) -> None:
         # Written as a file, not through the mapping: a full disk then is an error, not a SIGBUS.
         try:
+            os.close(files.private(file, os.O_WRONLY | os.O_CREAT))
             with file.open("ab") as stream:
                 stream.write(block.data)
         except OSError as error:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -20,10 +19,13 @@ from vflc_runtime.data.align import look_at_tables, open_tables
 from vflc_runtime.data.aligned import Aligned
 from vflc_runtime.data.chain import ChainState
 from vflc_runtime.data.column_buffer import Room
-from vflc_runtime.data.encoded import EncodedTable
+from vflc_runtime.data.encoded import BLOCK, Chosen, EncodedTable, others, these
+from vflc_runtime.data.kept_keys import kept_keys
 from vflc_runtime.data.source import TableSource, unreadable
 from vflc_runtime.data.spread import ABSENT, Batch, gathered
 from vflc_runtime.errors import Failure
+from vflc_runtime.memory import forget
+from vflc_runtime.scratch import scratch_folder
 
 Encoders = Mapping[str, Any]
 """The content of encoders.json."""
@@ -49,8 +51,8 @@ Keep = Callable[[int, pa.Array | None], Indices]
 """Which of so many rows are kept for validation; is given the column that decides it, where that is here."""
 
 NOBODY: Mapping[str, NDArray[np.bool_]] = {}
-IN_MEMORY = 4 << 30
-"""Bytes of encoded columns that are kept in memory unless told otherwise."""
+IN_MEMORY = 256 << 20
+"""Bytes of encoded columns that are kept in memory."""
 
 
 @dataclass
@@ -70,6 +72,7 @@ class Dataset:
         at: of parties with one row a key beside one with many, the row that each joined row has, [rows].
         once: those of them whose distinct rows are a batch's.
         present: inputs that say whether a party has a row, with the party and their type.
+        key_files: the arrays that the keys lie in.
     """
 
     rows: int
@@ -82,6 +85,8 @@ class Dataset:
     at: Mapping[str, Indices] = field(default_factory=dict)
     once: Collection[str] = ()
     present: Mapping[str, tuple[str, np.dtype[Any]]] = field(default_factory=dict)
+    key_files: Sequence[NDArray[Any]] = field(default=(), repr=False, compare=False)
+    _read: int = field(default=0, init=False, repr=False, compare=False)
 
     @classmethod
     def load(
@@ -100,7 +105,7 @@ class Dataset:
         precision: str = "float32",
         once: Collection[str] = (),
         present: Mapping[str, tuple[str, np.dtype[Any]]] | None = None,
-        in_memory: int = IN_MEMORY,
+        in_memory: int | None = None,
         memory_limit: int | None = None,
     ) -> Dataset:
         """Opens, aligns and encodes the tables of the parties in `encoders`.
@@ -120,7 +125,8 @@ class Dataset:
             precision: dtype of numbers, "float32" or "float64".
             once: parties that compute once for each key of a batch.
             present: inputs that say whether a party has a row, with the party and their type.
-            in_memory: bytes of encoded columns that are held in memory; others lie in temporary files.
+            in_memory: bytes of encoded columns that are held in memory, `IN_MEMORY` where None; others lie in
+                temporary files.
             memory_limit: bytes DuckDB may hold while it sorts and joins.
 
         Raises:
@@ -149,16 +155,18 @@ class Dataset:
             if keep is not None and apart is None:
                 owner = tables.get(deciding[0]) if deciding is not None else None
                 held_out = keep(rows, None if owner is None else owner.decided(aligned))
-            others = _others(held_out, aligned.rows) if state is None or fit_rest else None
+            not_fitted_to = held_out if state is None or fit_rest else None
             for table in tables.values():
-                table.fit(aligned, _own(others, aligned.at.get(table.party)), number)
+                table.fit(aligned, _fitted_to(not_fitted_to, aligned, table.party), number)
             # The files are deleted while they are mapped: a killed run leaves nothing behind.
-            with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
+            with scratch_folder() as folder:
                 inputs: dict[str, NDArray[Any]] = {}
-                room = Room(in_memory)
+                room = Room(IN_MEMORY if in_memory is None else in_memory)
                 for table in tables.values():
-                    inputs |= table.encode(parts, Path(folder), room, number)
-            keys = pa.concat_arrays([part.keys for part in parts])
+                    inputs |= table.encode(parts, folder, room, number)
+                keys, key_files = kept_keys(
+                    (keys for part in parts for keys in part.blocks_of_keys(BLOCK)), folder, room
+                )
         chains = {name: chain for table in tables.values() for name, chain in table.chains.items()}
         report = {
             "parties": _added([part.report for part in parts]),
@@ -166,7 +174,7 @@ class Dataset:
         }
         fitted = {name: chain.state for name, chain in chains.items() if any(chain.state)}
         types, at = aligned.key_types, _one_after_another(parts)
-        return cls(rows, inputs, keys, report, fitted, types, held_out, at, once, present or {})
+        return cls(rows, inputs, keys, report, fitted, types, held_out, at, once, present or {}, key_files)
 
     @staticmethod
     def look(
@@ -194,7 +202,16 @@ class Dataset:
 
         `drop` says of parties that may lack rows which others to leave out, bool [all rows].
         """
+        self._read += len(indices)
+        if self._read > BLOCK:
+            self._read = 0
+            forget([*self.inputs.values(), *self.key_files])
         return gathered(self.inputs, self.at, self.once, indices, drop, self.present)
+
+    @property
+    def in_files(self) -> bool:
+        """Whether inputs lie in files, since they are too large for memory."""
+        return any(isinstance(each, np.memmap) for each in self.inputs.values())
 
     def whole(self, name: str) -> NDArray[Any]:
         """An input's value in each of the joined rows, [rows, …]."""
@@ -216,11 +233,18 @@ def opened_tables(
         aligned.close()
 
 
-def _others(held_out: Indices | None, rows: int) -> Indices | None:
-    """The rows below `rows` that are not kept for validation; None for all of them."""
-    if held_out is None or not len(held_out) or held_out[0] >= rows:
-        return None
-    return np.delete(np.arange(rows), held_out)
+def _fitted_to(held_out: Indices | None, aligned: Aligned, party: str) -> Chosen | None:
+    """Which rows of a party's own table encoders are fitted to; None for all of them.
+
+    Not to those of joined rows that are kept for validation, and to one as often as joined rows have it.
+    """
+    at = aligned.at.get(party)
+    if held_out is not None and (not len(held_out) or held_out[0] >= aligned.rows):
+        held_out = None
+    if at is None:
+        return None if held_out is None else partial(others, held_out)
+    rows = np.sort(at if held_out is None else np.delete(at, held_out))
+    return partial(these, rows[np.searchsorted(rows, 0) :])
 
 
 def _added(reports: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
@@ -229,14 +253,6 @@ def _added(reports: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict
         party: {name: sum(report[party][name] for report in reports) for name in counts}
         for party, counts in reports[0].items()
     }
-
-
-def _own(chosen: Indices | None, at: Indices | None) -> Indices | None:
-    """The rows of a party's own table to fit encoders to, in their order: one as often as rows have it."""
-    if at is None:
-        return chosen
-    rows = np.sort(at if chosen is None else at[chosen])
-    return rows[np.searchsorted(rows, 0) :]
 
 
 def _one_after_another(parts: Sequence[Aligned]) -> dict[str, Indices]:

@@ -26,6 +26,8 @@ NUMBERS = ("number", "vector")
 """Shapes of columns that are numbers; the others are ids."""
 BLOCK = 1 << 17
 """Rows encoded at a time."""
+Chosen = Callable[[int, int], Indices]
+"""Of a block's first row, and how many it has, those to fit encoders to, counted from its first."""
 
 
 class EncodedTable:
@@ -72,12 +74,12 @@ class EncodedTable:
         found, at = pa.chunked_array(parts).combine_chunks(), aligned.at.get(self.party)
         return found if at is None else found.take(pa.array(at, mask=at == ABSENT))
 
-    def fit(self, aligned: Aligned, chosen: Indices | None, number: np.dtype[Any]) -> None:
-        """Fits encoder after encoder until none is left, each in one pass over the rows `chosen` [n]."""
+    def fit(self, aligned: Aligned, chosen: Chosen | None, number: np.dtype[Any]) -> None:
+        """Fits encoder after encoder until none is left, each in one pass over the rows that are `chosen`."""
         while unfitted := [c for c in self.chains.values() if c.unfitted is not None]:
             for some in _some(unfitted):
                 for start, keys, values in self._blocks(aligned, some):
-                    rows = None if chosen is None else pa.array(_within(chosen, start, len(keys)))
+                    rows = None if chosen is None else pa.array(chosen(start, len(keys)))
                     seen = keys if rows is None else keys.take(rows)
                     for chain in some:
                         column = values(chain)
@@ -169,9 +171,17 @@ def _check_undone(chain: EncoderChain, number: np.dtype[Any]) -> None:
                 )
 
 
-def _within(chosen: Indices, start: int, rows: int) -> Indices:
+def these(chosen: Indices, start: int, rows: int) -> Indices:
+    """Those of `chosen`, [n] in order, that are in a block, counted from its first row; as `Chosen`."""
     first, last = np.searchsorted(chosen, [start, start + rows])
     return chosen[first:last] - start
+
+
+def others(kept: Indices, start: int, rows: int) -> Indices:
+    """All but those of `kept`, [n] in order, that are in a block; as `Chosen`."""
+    mask = np.ones(rows, bool)
+    mask[these(kept, start, rows)] = False
+    return np.flatnonzero(mask)
 
 
 def _saved(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from vflc_runtime.data.source import OpenedSource, TableSource, quote, unreadabl
 from vflc_runtime.data.table import check_keys, raw_name
 from vflc_runtime.data.values import define
 from vflc_runtime.errors import Failure
-from vflc_runtime.memory import half_of_memory
+from vflc_runtime.memory import for_tables
+from vflc_runtime.scratch import scratch_folder
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -85,8 +85,8 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableS
     Raises:
         Failure: VFL0601, 0602, 0607, 0612. What is wrong with the keys themselves is counted.
     """
-    with tempfile.TemporaryDirectory(prefix="vflc-", ignore_cleanup_errors=True) as folder:
-        connection = connect(half_of_memory(), folder)
+    with scratch_folder() as folder:
+        connection = connect(for_tables(2 * len(parties)), str(folder))
         try:
             for party, opened in open_sources(connection, {party: given[party] for party in parties}).items():
                 _read(connection, parties[party], opened)

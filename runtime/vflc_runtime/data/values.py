@@ -32,6 +32,9 @@ PLAIN = INTEGERS | {
     "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS",
 }  # fmt: skip
 """Types whose values DuckDB itself writes in one way, given that its time zone is UTC."""
+_ARROW = {"TINYINT": pa.int8(), "SMALLINT": pa.int16(), "INTEGER": pa.int32(), "BIGINT": pa.int64()} | {
+    "UTINYINT": pa.uint8(), "USMALLINT": pa.uint16(), "UINTEGER": pa.uint32(), "UBIGINT": pa.uint64(),
+}  # fmt: skip
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _MOMENT = ISO_MOMENT.pattern.replace("(?:", "(")
 MACROS = {
@@ -282,6 +285,8 @@ def restored(keys: pa.Array, type: str, suffix: str) -> pa.Array:
     moment = type.startswith("TIME") and type in PLAIN
     if not plain and (suffix == ".csv" or not (moment or _decimal(type) or type in ("FLOAT", "DOUBLE"))):
         return keys
+    if type in _ARROW:
+        return keys.cast(_ARROW[type])
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("given", pa.table({"key": keys}))

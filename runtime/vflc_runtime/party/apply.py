@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vflc_runtime.bundle.plugins import find_engine
-from vflc_runtime.data.batches import EVALUATION_BATCH, sequential
+from vflc_runtime.data.batches import EVALUATION_BATCH, in_order
 from vflc_runtime.data.dataset import Agree, Dataset
 from vflc_runtime.data.output import check_out, write_table
 from vflc_runtime.errors import Failure
@@ -92,7 +92,7 @@ def predict_party(run: Path | str, site: Site, out_file: Path | str | None) -> d
     def once(peers: Peers, rows: PlaceRows) -> dict[str, Any]:
         session, data, model = trained.begin(peers, rows)
         if path is None:
-            for part in sequential(np.arange(data.rows), EVALUATION_BATCH):
+            for part in in_order(data.rows):
                 session.predict(data.batch(part), len(part))
         else:
             write_table(path, predicted(session, data, path.suffix))

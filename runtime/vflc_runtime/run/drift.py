@@ -22,8 +22,10 @@ from vflc_common.encoders import record
 from vflc_common.text import text
 
 from vflc_runtime.bundle.folder import Bundle
+from vflc_runtime.data.batches import SomeRows
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.encoders import settled
+from vflc_runtime.memory import forget
 from vflc_runtime.run import loading
 
 MOST_ROWS, MOST_CELLS = 1 << 16, 1 << 23
@@ -65,7 +67,7 @@ class Drift(TypedDict):
     after: list[ShareOfBin]
 
 
-def profiles(bundle: Bundle, data: Dataset, rows: Indices) -> dict[str, ColumnBins]:
+def profiles(bundle: Bundle, data: Dataset, rows: Indices | SomeRows) -> dict[str, ColumnBins]:
     """The bins of each column here, by `party.column`, over some of the joined rows [rows]."""
     described = {
         f"{party}.{column['name']}": column
@@ -80,7 +82,7 @@ def profiles(bundle: Bundle, data: Dataset, rows: Indices) -> dict[str, ColumnBi
     return found
 
 
-def drifts(data: Dataset, rows: Indices, training: Mapping[str, ColumnBins]) -> dict[str, Drift]:
+def drifts(data: Dataset, rows: Indices | SomeRows, training: Mapping[str, ColumnBins]) -> dict[str, Drift]:
     """Each column of some of the joined rows [rows] beside that of the training rows, the farthest first."""
     found = {}
     for name in data.inputs.keys() & training.keys():
@@ -109,7 +111,7 @@ def shares_fit(found: Mapping[str, Drift]) -> bool:
     )
 
 
-def _values(data: Dataset, name: str, rows: Indices) -> NDArray[Any]:
+def _values(data: Dataset, name: str, rows: Indices | SomeRows) -> NDArray[Any]:
     """A column in evenly spaced rows, [n]: its ids, its numbers, or of a vector the norm."""
     most = min(MOST_ROWS, max(MOST_CELLS // max(len(data.inputs), 1), 1000))
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
@@ -117,6 +119,7 @@ def _values(data: Dataset, name: str, rows: Indices) -> NDArray[Any]:
         chosen = at[chosen]
         chosen = chosen[chosen >= 0]
     values = data.inputs[name][chosen]
+    forget([data.inputs[name]])
     if values.dtype.kind == "i":
         flat = values.reshape(len(values), values.shape[1] if values.ndim > 1 else 1)
         none = np.full(int((flat < 0).all(1).sum()), NO_ID, flat.dtype)

@@ -18,7 +18,7 @@ from vflc_common.arrays import Indices
 from vflc_runtime import files
 from vflc_runtime.bundle.plan import TableFit
 from vflc_runtime.bundle.reading import damaged
-from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, sequential
+from vflc_runtime.data.batches import Inputs
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.engines.engine import Engine
 from vflc_runtime.errors import Failure
@@ -71,9 +71,9 @@ def information(counts: NDArray[np.float64], woe: NDArray[np.float64]) -> float:
     return float(((shares[:, 0] - shares[:, 1]) * woe).sum())
 
 
-def batches(data: Dataset, rows: Indices) -> Iterator[tuple[Inputs, int]]:
-    """The training rows [n] of the places here in batches, with how many each has."""
-    return ((data.batch(part), len(part)) for part in sequential(rows, EVALUATION_BATCH))
+def batches(data: Dataset, rows: Iterable[Indices]) -> Iterator[tuple[Inputs, int]]:
+    """The training rows of the places here, of which `rows` are batches [n], with how many each has."""
+    return ((data.batch(part), len(part)) for part in rows)
 
 
 def fit(

@@ -19,7 +19,7 @@ from vflc_common.metrics import smaller_is_better
 from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.bundle.folder import Bundle
-from vflc_runtime.data.batches import permutation
+from vflc_runtime.data.batches import EVALUATION_BATCH, permutation, sequential
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.data.spread import ABSENT
@@ -125,7 +125,7 @@ def of_session(
 
     def measured(exchanged: Dataset) -> Scores:
         spend()
-        return measure(session, exchanged, rows).results()
+        return measure(session, exchanged, sequential(rows, EVALUATION_BATCH)).results()
 
     base = {name: value for name, value in measured(data).items() if smaller_is_better(name) is not None}
     found: dict[str, list[dict[str, Any]]] = {"features": [], "parties": []}

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import msgspec
-import numpy as np
 
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.curves import CurveData, fits
-from vflc_runtime.data.batches import Order
+from vflc_runtime.data.batches import Order, SomeRows
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.errors import Failure
 from vflc_runtime.metrics import Meter
@@ -62,7 +61,7 @@ def curves(meter: Meter) -> dict[str, dict[str, CurveData]]:
 
 def keep_columns(run: Path, bundle: Bundle, data: Dataset, order: Order) -> None:
     """Writes what the columns of each place are like in the training rows."""
-    training = profiles(bundle, data, order.train)
+    training = profiles(bundle, data, order.training)
     validation = drifts(data, order.held_out, training) if len(order.held_out) else {}
     for place, plan in bundle.plans.items():
         if plan.tables:
@@ -82,7 +81,7 @@ def drift(run: Path, bundle: Bundle, data: Dataset) -> dict[str, Drift]:
         kept = read_columns(run, place)
         if kept is not None:
             known = _own(kept["training"], plan.tables)
-            found |= drifts(data, np.arange(data.rows), known)
+            found |= drifts(data, SomeRows(data.rows, lambda rows: rows), known)
     return found
 
 

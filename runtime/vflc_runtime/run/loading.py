@@ -18,13 +18,15 @@ from vflc_common.encoders.missing import filling
 
 from vflc_runtime.bundle.folder import Bundle, PopulationBundle
 from vflc_runtime.bundle.plan import HeldOutRule, Input, Plan
-from vflc_runtime.data.batches import split
+from vflc_runtime.data.batches import kept_rows
 from vflc_runtime.data.dataset import Agree, Dataset, Keep
+from vflc_runtime.data.encoded import BLOCK
 from vflc_runtime.data.held_out import check, held_out
 from vflc_runtime.data.keys import readable
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, Loaded
+from vflc_runtime.memory import forget
 
 FittedColumns = Mapping[str, Any]
 ABSENT = "is missing: "
@@ -113,12 +115,12 @@ def kept(bundle: Bundle, settings: Mapping[str, Any], rows: int, values: pa.Arra
     """The rows that are kept for validation, [kept], by `values` [rows] if a column decides, or the seed.
 
     Raises:
-        Failure: VFL0607, VFL0608 as `split`; VFL0747 where all rows are on one side.
+        Failure: VFL0607, VFL0608 as `kept_rows`; VFL0747 where all rows are on one side.
     """
     rule, seed = rule_of(bundle, settings), settings["seed"]
     fraction, fold = settings["validation"], settings["fold"]
     if rule is None:
-        return split(rows, seed, fraction, fold)[1]
+        return kept_rows(rows, seed, fraction, fold)
     assert values is not None, "the table of the party that decides is here"
     found = held_out(rule.by, values, seed, fraction, fold)
     check(rule.by, found, rows, where_of(bundle, rule))
@@ -260,9 +262,11 @@ def fingerprint(data: Dataset, apart: bool = False) -> str:
         seen.update(f"/{party}/at/".encode())
         seen.update(np.ascontiguousarray(at, "<i8").view(np.uint8).data)
     for name in sorted(data.inputs):
-        array = np.ascontiguousarray(data.inputs[name])
+        array = data.inputs[name]
         seen.update(f"/{name}/{array.dtype}/{array.shape}/".encode())
-        seen.update(array.reshape(-1).view(np.uint8).data)
+        for start in range(0, len(array), BLOCK):
+            seen.update(np.ascontiguousarray(array[start : start + BLOCK]).reshape(-1).view(np.uint8).data)
+            forget([array])
     return seen.hexdigest()
 
 
@@ -286,6 +290,7 @@ def check_labels(bundle: Bundle, data: Dataset, learning: bool = True) -> None:
             column = _column(described, source)
             if column.get("kind") == "weight" and source.id in data.inputs:
                 _check_weight(source.id, data, column.get("where"))
+    forget(data.inputs.values())
 
 
 def _column(described: Mapping[str, Any], source: Input) -> Mapping[str, Any]:

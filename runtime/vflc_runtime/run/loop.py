@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from vflc_common.metrics import smaller_is_better
 from vflc_runtime import events
 from vflc_runtime.data.batches import EVALUATION_BATCH, Inputs, Order, ahead, drawn, sequential
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.staged import from_files
 from vflc_runtime.engines import kernels
 from vflc_runtime.engines.ungathered import Rows
 from vflc_runtime.events import Scores
@@ -37,6 +38,7 @@ from vflc_runtime.run.training import CheckpointState, TrainingLoop
 from vflc_runtime.tensors import AnyTensor
 
 _REPORT_SECONDS = 0.2
+T = TypeVar("T")
 
 
 class EpochLoop(TrainingLoop):
@@ -134,7 +136,9 @@ class EpochLoop(TrainingLoop):
         """Fits tables, before the first step; those that the run was given to start from stay as they are."""
         if self.session.fits_tables:
             kept = start_weights.given(self.run_folder.path, self.session.engines)
-            found = fitting.fit(self.session, fitting.batches(self.data, self.order.train), kept)
+            found = fitting.fit(
+                self.session, fitting.batches(self.data, self.order.in_order(EVALUATION_BATCH)), kept
+            )
             for place, tables in found.items():
                 fitting.write(self.run_folder.path / place, tables)
             self.listen(events.TablesFitted([each for tables in found.values() for each in tables]))
@@ -144,7 +148,7 @@ class EpochLoop(TrainingLoop):
         progress, order, settings = self.progress, self.order, self.settings
         every, epochs = settings["checkpoint_steps"], settings["epochs"]
         self.listen(events.EpochStarted(progress.epoch + 1, epochs, order.steps))
-        for rows, read in self._batches(order.batches(progress.epoch, progress.position)):
+        for rows, read in self._waited(self._batches(order.batches(progress.epoch, progress.position))):
             self._step(rows, read)
             if progress.position == order.steps:
                 break  # the end of the epoch saves, too
@@ -159,10 +163,22 @@ class EpochLoop(TrainingLoop):
         drop, data = self._dropped(), self.data
         if self.session.gathers and not (drop or data.at or data.present):
             return ((rows, partial(Rows, data.inputs, rows)) for rows in indices)
+        if data.in_files:
+            return from_files(data, indices, drop)
         read = partial(data.batch, drop=drop)
         if self.coordinator.waits:
             return ahead(indices, read)
         return ((rows, partial(read, rows)) for rows in indices)
+
+    def _waited(self, batches: Iterator[T]) -> Iterator[T]:
+        """The same; waiting for a batch is a part of training."""
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            self.progress.train_seconds += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
 
     def _dropped(self) -> dict[str, NDArray[np.bool_]]:
         """Of parties that are dropped, in which rows they are in this epoch."""
@@ -257,7 +273,8 @@ class EpochLoop(TrainingLoop):
             return train.results(), {}
         for place in self.session.engines:
             self._state(place)  # that the model diverged is to be said before it is measured
-        self._measured = validation = measure(self.session, self.data, self.order.held_out, curves=True)
+        kept = sequential(self.order.held_out, EVALUATION_BATCH)
+        self._measured = validation = measure(self.session, self.data, kept, curves=True)
         self.coordinator.complete(train, validation)
         return train.results(), validation.results()
 
@@ -321,7 +338,7 @@ class EpochLoop(TrainingLoop):
             train, validation = entry["train"], entry["validation"]
         return {
             "rows": self.data.rows,
-            "train_rows": len(self.order.train),
+            "train_rows": self.order.train_rows,
             "validation_rows": len(self.order.held_out),
             "epochs": progress.epoch,
             "train": train,
@@ -356,13 +373,13 @@ def _loss(outcome: Outcome) -> str:
 
 def facts(settings: Mapping[str, Any], order: Order) -> Facts:
     """What protections must know of a run."""
-    return Facts(order.rows, len(order.train), order.batch, settings["epochs"], settings["steps"])
+    return Facts(order.rows, order.train_rows, order.batch, settings["epochs"], settings["steps"])
 
 
-def measure(session: Session, data: Dataset, rows: NDArray[np.int64], curves: bool = False) -> Meter:
-    """Losses and metrics of the trained model over the rows given, [rows]; see `Session.meter`."""
+def measure(session: Session, data: Dataset, batches: Iterable[Indices], curves: bool = False) -> Meter:
+    """Losses and metrics of the trained model over batches of rows, [rows] each; see `Session.meter`."""
     meter = session.meter("evaluate", curves)
-    for part in sequential(rows, EVALUATION_BATCH):
+    for part in batches:
         outcome = session.evaluate(data.batch(part), len(part))
         meter.add(len(part), outcome.parts, outcome.losses, outcome.measured)
     return meter

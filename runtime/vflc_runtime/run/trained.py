@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from vflc_common.arrays import Indices
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.folder import is_population
-from vflc_runtime.data.batches import EVALUATION_BATCH, sequential
+from vflc_runtime.data.batches import EVALUATION_BATCH, in_order, sequential
 from vflc_runtime.data.dataset import Dataset
+from vflc_runtime.data.encoded import BLOCK
 from vflc_runtime.data.keys import restored_columns
 from vflc_runtime.data.output import titled
 from vflc_runtime.data.source import TableSource
@@ -186,7 +187,7 @@ def measured(session: Session, data: Dataset, run: Path | None = None) -> dict[s
 
     With the folder of the `run`, `curves` and `drift` come along: see `insight`.
     """
-    meter = measure(session, data, np.arange(data.rows), curves=run is not None)
+    meter = measure(session, data, in_order(data.rows), curves=run is not None)
     found = {"evaluation": meter.results(details=True), "bytes_sent": session.sent()}
     if run is None:
         return found
@@ -197,20 +198,30 @@ def measured(session: Session, data: Dataset, run: Path | None = None) -> dict[s
 
 def predicted(session: Session, data: Dataset, suffix: str) -> Iterator[pa.RecordBatch]:
     """Predicts all rows; what the places here have of it, for a file of that suffix."""
-    named = {"row": pa.array(np.arange(data.rows))}  # a place without a table knows no keys
     plans = session.bundle.plans.values()
-    if session.bundle.parties:
-        here = [p for plan in plans if plan.reports["predict"].predictions for p in plan.tables]
-        party = (here or session.bundle.parties)[0]
-        info = loading.encoders(session.bundle)["parties"][party]
-        named = restored_columns(info, data.keys, data.key_types[party], suffix)
     classes = {each: found for plan in plans for each, found in plan.reports["predict"].classes.items()}
-    for rows in sequential(np.arange(data.rows), EVALUATION_BATCH):
-        columns = {name: keys.slice(int(rows[0]), len(rows)) for name, keys in named.items()}
-        columns |= _status(session.bundle.manifest.missing, data, rows)
-        for prediction, values in session.predict(data.batch(rows), len(rows)).items():
-            columns |= titled(prediction, values, classes.get(prediction, ()))
+    for block in in_order(data.rows, BLOCK):
+        columns = _keys(session, data, block, suffix)
+        columns |= _status(session.bundle.manifest.missing, data, block)
+        found: dict[str, list[Array]] = {}
+        for rows in sequential(block, EVALUATION_BATCH):
+            for prediction, values in session.predict(data.batch(rows), len(rows)).items():
+                found.setdefault(prediction, []).append(values.copy())
+        for prediction, parts in found.items():
+            columns |= titled(prediction, np.concatenate(parts), classes.get(prediction, ()))
         yield pa.record_batch(columns)
+
+
+def _keys(session: Session, data: Dataset, rows: Indices, suffix: str) -> dict[str, pa.Array]:
+    """The key columns of consecutive rows [n]; the numbers of rows at a place without a table."""
+    if not session.bundle.parties:
+        return {"row": pa.array(rows)}
+    plans = session.bundle.plans.values()
+    here = [p for plan in plans if plan.reports["predict"].predictions for p in plan.tables]
+    party = (here or session.bundle.parties)[0]
+    info = loading.encoders(session.bundle)["parties"][party]
+    keys = data.keys.slice(int(rows[0]), len(rows)).cast(pa.string())
+    return restored_columns(info, keys, data.key_types[party], suffix)
 
 
 def _status(missing: Sequence[str], data: Dataset, rows: Indices) -> dict[str, pa.Array]:

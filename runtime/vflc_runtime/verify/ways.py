@@ -21,7 +21,7 @@ from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Edge
 from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.bundle.slices import joined
-from vflc_runtime.data.batches import Order
+from vflc_runtime.data.batches import Order, in_order
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.spread import KeySpread
 from vflc_runtime.errors import Failure
@@ -197,7 +197,7 @@ def idle_weights(
 def _fit(session: Session, data: Dataset) -> None:
     """Fits tables to all rows, as a run does before its first step."""
     if session.fits_tables:
-        fitting.fit(session, fitting.batches(data, np.arange(data.rows)), {})
+        fitting.fit(session, fitting.batches(data, in_order(data.rows)), {})
 
 
 def _batches(data: Dataset, settings: VerifySettings) -> list[Indices]:

@@ -1,0 +1,74 @@
+"""Folders for what does not fit in memory: their owner's alone, and gone with the process that made them.
+
+A process holds a lock in each of its folders. Where one was killed before it could remove them, the next one
+that makes such a folder finds them without a holder, and removes them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vflc_runtime import files
+
+_PREFIX = "vflc-scratch-"
+_LOCK = "lock"
+
+
+class ScratchFolder:
+    """A folder in TMPDIR, until `close`."""
+
+    def __init__(self) -> None:
+        _remove_abandoned()
+        self._lock = -1
+        while self._lock < 0:  # else another process has taken the new folder for an abandoned one
+            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            self._lock = _locked(self.path / _LOCK, os.O_CREAT)
+
+    def close(self) -> None:
+        """Removes the folder with all that is in it; files that are mapped stay readable."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder in TMPDIR that is removed at the end."""
+    made = ScratchFolder()
+    try:
+        yield made.path
+    finally:
+        made.close()
+
+
+def _locked(file: Path, create: int = 0) -> int:
+    """A descriptor that holds the lock of a folder; -1 where another process does, or the folder is gone."""
+    with suppress(OSError):
+        lock = files.private(file, os.O_RDWR | create)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock).st_nlink:
+                return lock
+        except OSError:
+            pass
+        os.close(lock)
+    return -1
+
+
+def _remove_abandoned() -> None:
+    """Removes folders of this user whose process is gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            found = folder.lstat()
+            if found.st_uid != os.getuid() or folder.is_symlink():
+                continue
+            if (lock := _locked(folder / _LOCK)) >= 0:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
