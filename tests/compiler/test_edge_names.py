@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from vflc.diagnostics import SourceText
+import pytest
+
+from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.driver import compile_source
+from vflc.passes.lower import lower
+from vflc.passes.pipeline import analysis
+from vflc.syntax.parser import parse, read_source
 
 SPEC = """
 party alice {
@@ -61,3 +67,18 @@ def test_what_crosses_is_named_by_its_column() -> None:
 def test_names_are_unique_and_the_same_each_time() -> None:
     ids = [edge["id"] for edge in manifest()["edges"]]
     assert len(set(ids)) == len(ids) and ids == [edge["id"] for edge in manifest()["edges"]]
+
+
+@pytest.mark.parametrize("name", ["deepfm", "mmoe", "one_table", "three_parties"])
+@pytest.mark.parametrize("push_down", [True, False], ids=["pushed", "written"])
+def test_names_do_not_depend_on_how_tables_are_stored(name: str, push_down: bool) -> None:
+    """The Keras backend has every table by itself, and speaks of the same edges."""
+    source = read_source(Path(__file__).parents[2] / "specs" / name / f"{name}.vfl")
+    lowered = lower(parse(source, DiagnosticCollector()), name, None, DiagnosticCollector())
+    assert lowered is not None
+    fused, apart = (
+        analysis(fuse=fuse, protections=False, push_down=push_down).run(lowered, DiagnosticCollector())
+        for fuse in (True, False)
+    )
+    assert [edge.id for edge in fused.edges] == [edge.id for edge in apart.edges]
+    assert fused.edges

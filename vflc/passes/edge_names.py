@@ -52,8 +52,8 @@ def _column(node: Node, scope: str, graph: Graph) -> str | None:
         for given in graph.inputs(waiting.pop()):
             if given.op in COLUMNS:
                 found.add(given.id)
-            elif given.id.startswith(f"{scope}."):
-                waiting.append(given)
+            elif given.id.startswith(f"{scope}.") or given.type.dtype == "int":
+                waiting.append(given)  # ids that two fused tables read are computed once, wherever that is
             elif given.sources:
                 return None
     return found.pop() if len(found) == 1 else None
