@@ -15,6 +15,8 @@ FIRST = [
     "extending",
 ]
 """What mostly waits for peers, clocks and processes: one worker runs it while the others work."""
+IMPORTS = ("keras", "crosswise")
+"""Words of files that import TensorFlow, most of them by what helps them."""
 
 
 @functools.cache
@@ -24,4 +26,5 @@ def turn(path: Path) -> tuple[int, Path]:
     for at, first in enumerate(FIRST):
         if place.startswith(first):
             return at, path
-    return len(FIRST) + ("keras" not in path.read_text("utf-8")), path
+    text = path.read_text("utf-8").lower()
+    return len(FIRST) + (not any(word in text for word in IMPORTS)), path

@@ -1,4 +1,7 @@
-"""A spec, trained, exported to Keras and imported again: the same model, with the same weights."""
+"""A spec, trained, exported to Keras and imported again: the same model, with the same weights.
+
+Examples go by way of ONNX, too, from the same run.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from importing.importing_testing import session
+from importing.test_importing_onnx_round_trip import HERE_ALONE, check_file
 from keras_backend.keras_testing import loaded_here, needs_tensorflow
 from library.library_specs import spec as of_block
 from specs.examples import MERGED, SAME, few_fields
@@ -36,7 +40,7 @@ from vflc.importing.run import WrittenSpec, import_model, weights_of
 pytestmark = needs_tensorflow
 BLOCKS = ("BiasedMF", "DCN stacked", "PNN", "TwoTower dot")
 """Blocks of the library with layers that no example has."""
-ALIKE = {*SAME, "mmoe_splitrec"}
+ALIKE = {*SAME, *HERE_ALONE}
 """Merged they are as another one: noise is no part of a file, and mmoe_splitrec has layers of mmoe and
 deepfm_splitrec alone."""
 UNLIKE = [name for name in MERGED if name not in ALIKE]
@@ -109,6 +113,9 @@ def check_weights(spec: WrittenSpec, path: Path, weights: Mapping[str, Array]) -
 @pytest.mark.parametrize("name", UNLIKE)
 def test_example(name: str, tmp_path: Path) -> None:
     check(few_fields(name), tmp_path)
+    tables = generate(loading.encoders(Session(tmp_path / "bundle", threads=1).bundle), 60, 4)
+    export(tmp_path / "run", tmp_path / "onnx", "onnx", merged=True, sources=tables)
+    check_file(tmp_path / "onnx" / "model.onnx", tmp_path)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
