@@ -121,6 +121,7 @@ def test_rows_without_end_and_a_server_without_words(server, monkeypatch):
     began = time.monotonic()
     failure = refused("VFL0698", url(server, "query=SELECT 1 AS a FROM pg_sleep(20)"), "a")
     assert "no answer for 0.5 seconds" in failure.message and time.monotonic() - began < 10
+    monkeypatch.delenv("VFLC_SOURCE_TIMEOUT")
     said = "query=SELECT CAST(E'x\\x1b[31m' || repeat('y', 9999) AS int) AS a"
     assert "invalid input syntax" in refused("VFL0698", url(server, said), "a").message
 
