@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from vflc_runtime.engines.population_steps import JoinedStep
+from vflc_runtime.population import steps
 from vflc_runtime.population.copies import repeated
+from vflc_runtime.population.steps import GroupState
 from vflc_runtime.population.users import Users
 
 SPEC = """
@@ -53,6 +55,33 @@ def test_one_graph_does_what_two_do(
         before = len(calls)
         assert two.step(number).scores == pytest.approx(made.scores, rel=1e-12)
         assert before == len(calls) > 0
+    np.testing.assert_allclose(one.hub.weights["items"], two.hub.weights["items"], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("client", "again", "together"),
+    [
+        pytest.param("client sgd(0.1)", False, True, id="sgd"),
+        pytest.param("client adagrad(lr = 0.1, lazy = true)", False, True, id="adagrad"),
+        pytest.param("client sgd(0.1)", True, False, id="rows come again"),
+        pytest.param("client sgd(0.1)  client_epochs 2", False, False, id="epochs"),
+        pytest.param("client sgd(0.1)  joint true", False, False, id="local weights change"),
+        pytest.param("client adam(0.1, lazy = true)", False, False, id="steps have numbers"),
+    ],
+)
+def test_steps_that_depend_on_no_other_are_made_together(
+    client: str, again: bool, together: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    population = compiled(SPEC.replace("client OPTIMIZER", client).replace("OPTIMIZER", "sgd(0.1)"), tmp_path)
+    source, seen, apart = table(ratings(again=again)), [], GroupState._apart
+    one, two = (rounds_of(population, source) for _ in range(2))
+    monkeypatch.setattr(steps, "TOGETHER", 2)
+    for number in range(2):
+        monkeypatch.setattr(GroupState, "_apart", lambda *given: seen.append(apart(*given)) or seen[-1])
+        made = one.step(number)
+        monkeypatch.setattr(GroupState, "_apart", lambda *given: False)
+        assert two.step(number).scores == pytest.approx(made.scores, rel=1e-12)
+    assert any(seen) is together
     np.testing.assert_allclose(one.hub.weights["items"], two.hub.weights["items"], rtol=1e-12, atol=1e-14)
 
 

@@ -36,11 +36,17 @@ def joined(phase: LocalPhase, precision: str, tables: Collection[str]) -> Joined
 
 
 class JoinedStep:
-    """Gradients and updates of all weights of a phase in one run, for batches that read no row twice."""
+    """Gradients and updates of all weights of a phase in one run, for batches that read no row twice.
+
+    Attributes:
+        apart: whether batches that read different rows may as well be those of different users.
+    """
 
     def __init__(self, phase: LocalPhase, precision: str) -> None:
         self._gradients, self._precision = phase.gradients, precision
         self._slots = [slot.name for slot in phase.optimizer.slots]
+        numbered = any("step" in node.input for node in _model(phase.optimizer.graph).graph.node)
+        self.apart = not numbered and all(gradient.dense is None for gradient in phase.gradients)
         self._run = OnnxRunner(_join(phase, precision), precision)
 
     def __call__(

@@ -35,11 +35,13 @@ class Measured:
     def __init__(self) -> None:
         self._made: list[Mapping[str, Array]] = []
         self._rows: list[Indices] = []
+        self._users: list[Indices | slice] = []
 
-    def see(self, made: Mapping[str, Array], rows: Indices) -> None:
-        """One step's values of the batches `rows` [user, example] of the first users."""
+    def see(self, made: Mapping[str, Array], rows: Indices, users: Indices | None = None) -> None:
+        """A step's values of the batches `rows` [user, example] of the first users, or of `users` [user]."""
         self._made.append(made)
         self._rows.append(rows)
+        self._users.append(slice(len(rows)) if users is None else users)
 
     def seen(self) -> Iterator[tuple[Mapping[str, Array], Indices]]:
         """The steps so far: values by id [user, example, …], and rows [user, example], -1 for none."""
@@ -59,7 +61,7 @@ class Measured:
         if not self._rows:
             return scored
         rows = np.concatenate(self._rows)
-        counted = np.concatenate([whole[: len(part)] for part in self._rows])
+        counted = np.concatenate([whole[users] for users in self._users])
         real = (rows >= 0) & counted[:, None]
         counts = np.count_nonzero(real, axis=1)
         scored.examples = int(counts.sum())
