@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,16 @@ def test_what_is_no_request_ends_nothing(live: LivePage) -> None:
         with socket.create_connection(where, timeout=20) as connection:
             connection.sendall(sent)
     assert asked(live.url)[0] == 200
+
+
+def test_nothing_is_said_of_a_browser_that_goes_away(live: LivePage, capfd: Any) -> None:
+    where, path = (urlsplit(live.url).hostname, urlsplit(live.url).port), urlsplit(live.url).path
+    with socket.create_connection(where, timeout=20) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {urlsplit(live.url).netloc}\r\n\r\n".encode())
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    while any(thread.name.endswith("(process_request_thread)") for thread in threading.enumerate()):
+        time.sleep(0.01)
+    assert capfd.readouterr().err == ""
 
 
 def test_it_follows_a_run(project: dict[str, Any], tmp_path: Path) -> None:

@@ -241,6 +241,17 @@ def test_whatever_a_file_holds_is_shown_or_refused(name: str, copied: Path) -> N
             report([copied])
 
 
+@pytest.mark.parametrize("epoch", [{}, "\ud800"], ids=["object", "surrogate"])
+def test_a_checkpoint_that_holds_nonsense_is_passed_over(copied: Path, epoch: Any) -> None:
+    (copied / "metrics.json").unlink()
+    last = max((copied / "checkpoints").iterdir())
+    progress = json.loads((last / "checkpoint.json").read_bytes())
+    progress["history"][0]["epoch"], progress["best"] = epoch, {"epoch": 1}
+    (last / "checkpoint.json").unlink()
+    (last / "checkpoint.json").write_text(json.dumps(progress))
+    assert "the run has not ended" in words(report([copied]))
+
+
 def test_a_run_without_results_shows_what_there_is(copied: Path) -> None:
     (copied / "metrics.json").unlink()
     (copied / "shop" / "curves.json").unlink()

@@ -101,6 +101,7 @@ def test_sigkill_at_random_instants(place: Path, expected: dict[str, Any]) -> No
     assert hit == 5, "no process was hit while it lived"
     train(place / "b", sources(place), run, TrainOptions(**OPTIONS, resume=run.exists()))
     assert bits(run) == expected
+    assert not [*(run / "checkpoints").glob(".*")]
 
 
 class Killed(BaseException):
@@ -146,3 +147,4 @@ def test_death_at_every_touch_of_the_disk(
             patch.setenv(memory.LARGE, LARGE[turn // 2 % 2])
             train(place / "b", sources(place), run, TrainOptions(**OPTIONS, resume=run.exists()))
             assert bits(run) == expected, f"died before call {number} of {total}"
+            assert not [*(run / "checkpoints").glob(".*")], f"left by who died before call {number}"

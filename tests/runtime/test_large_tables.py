@@ -190,6 +190,24 @@ def test_the_model_of_a_checkpoint_that_has_changes_alone(
     assert models(tmp_path / "stopped") == in_bits(found)
 
 
+def test_a_model_that_is_older_than_checkpoints_is_not_the_last_state(
+    bundles: dict[str, Path], data: dict[str, Any], tmp_path: Path, large: None
+) -> None:
+    """Of two parties' states, each takes the last that both have: it must be the same."""
+    run = tmp_path / "run"
+
+    def die(event: Any) -> None:
+        if isinstance(event, events.Saved) and event.step == 20:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        train(bundles["adam"], data, run, TrainOptions(**OPTIONS), die)
+    folder = RunFolder(run)
+    *others, (last, path) = folder.states(folder.bundle("onnx")).items()
+    assert last.startswith("step-0000000020-") and path is not None
+    assert [name[:15] for name, path in others if path is None] == ["step-0000000015"]
+
+
 def flip(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-1] ^= 16

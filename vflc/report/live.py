@@ -7,6 +7,7 @@ guess it nor read what is answered. Nothing is taken from a request but its path
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -160,6 +161,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, live: LivePage, port: int) -> None:
         self.live = live
         super().__init__((HOST, port), _Answer)
+
+    def handle_error(self, *request: Any) -> None:
+        """Says nothing of a browser that has gone away: the terminal is the run's."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(*request)
 
 
 class _Answer(BaseHTTPRequestHandler):

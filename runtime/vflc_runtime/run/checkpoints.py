@@ -182,6 +182,7 @@ class Checkpoints:
 
     def drop(self) -> None:
         """Removes all but the last that are kept, and those that they continue."""
+        self._finish_removal()
         kept: set[Path] = set()
         for path in self.all()[-KEPT:]:
             with suppress(OSError, ValueError):
@@ -192,9 +193,15 @@ class Checkpoints:
 
     def go_back(self, path: Path | None) -> None:
         """Removes what is later than a checkpoint, or all: as if never reached."""
+        self._finish_removal()
         for later in self.all():
             if path is None or later.name > path.name:
                 files.remove(later)
+
+    def _finish_removal(self) -> None:
+        """Removes what a process that was killed had begun to."""
+        for doomed in self.folder.glob(".*.old"):
+            shutil.rmtree(doomed, ignore_errors=True)
 
 
 def name_of(path: Path) -> str:
@@ -217,10 +224,9 @@ def read_progress(folder: Path) -> RunProgress:
         progress = msgspec.convert(vars(found) | {"meter": found.meter or None}, RunProgress)
     except (OSError, ValueError, TypeError, msgspec.MsgspecError):
         raise not_readable(folder) from None
-    known = {entry.get("epoch") for entry in progress.history}
-    if not entries_fit(progress.history, progress.unit) or (
-        progress.best and progress.best["epoch"] not in known
-    ):
+    if not entries_fit(progress.history, progress.unit):
+        raise not_readable(folder)
+    if progress.best and progress.best["epoch"] not in {entry.get("epoch") for entry in progress.history}:
         raise not_readable(folder)
     return progress
 

@@ -116,6 +116,6 @@ def entries_fit(history: list[dict[str, Any]], unit: str) -> bool:
     """Whether each entry says which epoch or round it is of, and what came of it."""
     try:
         msgspec.convert(history, list[_Entry])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError):  # the latter of half a surrogate pair
         return False
     return all({unit, "train", "validation"} <= entry.keys() for entry in history)

@@ -225,13 +225,14 @@ class RunFolder:
 
     def states(self, bundle: Bundle, listen: Listener = silent) -> dict[str, Path | None]:
         """States whose models are here, as `held` names them, the last one last: also where only the
-        models are left of it, which None stands for."""
+        models are left of it, which None stands for. Models may be of an earlier one than checkpoints."""
         state = self._about().get("state") if self._damage(bundle.plans) is None else None
         if state is None:
             return dict(self.held(listen))
+        found: dict[str, Path | None] = {}
         with suppress(Failure):  # checkpoints that are damaged are not needed
-            return {name: path for name, path in self.held(listen).items() if name != state} | {state: None}
-        return {state: None}
+            found |= self.held(listen)
+        return dict(sorted({**found, state: None}.items()))
 
     def model_of(self, bundle: Bundle, path: Path | None) -> tuple[dict[str, Tensors], str]:
         """The weights of every place in one of its `states`, and in words which epoch's they are."""
