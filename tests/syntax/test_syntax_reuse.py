@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vflc.diagnostics import DiagnosticCollector, SourceText
-from vflc.syntax import parser
+from vflc.syntax import parser, tree
+from vflc.syntax.builder import Builder
 from vflc.syntax.parser import parse, parse_again
 from vflc.syntax.reuse import ParsedText
 
@@ -16,6 +17,7 @@ SPECS = [path.read_text("utf-8") for path in sorted(ROOT.glob("specs/*/*.vfl"))]
 PIECES = [
     "x", "alice", ".", "{", "}", "(", ")", '"', "\n", "# c", "= ", " at bob", "\n  ", "block B(x) {", " + ",
     ",", "1", "never to bob: Age", "\nx = 1\n", "",
+    "feature ", "\n  feature x: int -> hash(9)", " -> hash(", "label y = x > ",
 ]  # fmt: skip
 
 
@@ -51,11 +53,53 @@ def test_edits_one_by_one_give_the_same_tree(data: st.DataObject) -> None:
         ("x = a\nx = a\nx = a\n", "x = a\nx = a\n"),
         ("release alice { to bob: A\n  B\n}\n", "release alice { to bob: A B\n}\n"),
         ("x = a\n", ""),
+        ("x = a\ny = b\n", "x = a\nzy = b\n"),
+        ("w = a\nx = b\ny = c\n", "w = a\n# x = b\ny = c\n"),
     ],
 )
 def test_what_goes_on_is_parsed_with_what_it_goes_on_with(before: str, after: str) -> None:
     again(after, again(before))
     again(before, again(after))
+
+
+COLUMNS = "".join(f"  feature c{i}: int -> hash({i}9) -> vocab(1)\n" for i in range(6))
+PARTY = f"party alice {{\n  key ID\n{COLUMNS}  label y = c1 > 3\n}}\nx = alice.c1\n"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "x",
+        " ",
+        "-> hash(3)",
+        "}",
+        "{",
+        "\n  feature d: int",
+        " -> ",
+        '"',
+        "# c",
+        "= 1 + ",
+        "as z",
+        "5",
+        "feature ",
+    ],
+)
+def test_columns_of_a_party_that_changed_are_those_of_the_new_text(piece: str) -> None:
+    before = again(PARTY)
+    for start in range(len(piece) % 5, len(PARTY), 9):
+        again(PARTY[:start] + piece + PARTY[start:], before)
+        again(PARTY[:start] + PARTY[start + len(piece) :], before)
+
+
+def test_columns_that_did_not_change_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = again(PARTY), list[tree.Column]()
+    column = Builder.column
+    monkeypatch.setattr(Builder, "column", lambda *given: seen.append(made := column(*given)) or made)
+    made = parser._Parser()
+    monkeypatch.setattr(parser, "_parser", lambda: made)
+    after = PARTY.replace("hash(39)", "hash(40)")
+    parse_again(SourceText("spec.vfl", after), DiagnosticCollector(), before)
+    assert [each.name.text for each in seen] == ["c3"]
 
 
 def test_statements_that_did_not_change_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,19 +136,18 @@ class Build(Struct):
 
         `sources` are what it is fitted to, where no optimizer trains it.
         """
-        with self.within(phase="forward"):
-            node_id = self.fresh(label)
-            node = Node(
-                node_id,
-                "weight",
-                (),
-                {"name": node_id, "init": init, "trainable": trainable, "table": table},
-                TensorType(tuple(axes)),
-                sources,
-                self.place,
-                "forward",
-                self.span,
-            )
+        node_id = self.fresh(label)
+        node = Node(
+            node_id,
+            "weight",
+            (),
+            {"name": node_id, "init": init, "trainable": trainable, "table": table},
+            TensorType(tuple(axes)),
+            sources,
+            self.place,
+            "forward",
+            self.span,
+        )
         return self._add(node)
 
     def _add(self, node: Node) -> Node:

@@ -7,7 +7,6 @@ inputs, so iteration order is an order of execution.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
@@ -38,10 +37,20 @@ class SecretSource(Struct, frozen=True):
         return f"{self.party}.{self.name}"
 
 
-@lru_cache(1024)  # a set knows its hash, and many values have the same one
+_MOST_OWNED = 1 << 13
+_owned: dict[int, tuple[frozenset[SecretSource], frozenset[str]]] = {}
+"""Sets by their identity, each kept so that no other has it: many values share one, and it may be large."""
+
+
 def owners_of(sources: frozenset[SecretSource]) -> frozenset[str]:
     """The parties whose secrets these are."""
-    return frozenset(source.party for source in sources)
+    if (known := _owned.get(id(sources))) is not None:
+        return known[1]
+    owners = frozenset({source.party for source in sources})
+    if len(_owned) >= _MOST_OWNED:
+        _owned.clear()
+    _owned[id(sources)] = sources, owners
+    return owners
 
 
 class Node(Struct, frozen=True):
@@ -102,8 +111,8 @@ class Graph(Struct, eq=False):
     def add(self, node: Node) -> Node:
         if node.id in self.nodes:
             raise ValueError(f"node {node.id!r} is in the graph already")
-        missing = [name for name in node.inputs if name not in self.nodes]
-        if missing:
+        if not all(map(self.nodes.__contains__, node.inputs)):
+            missing = [name for name in node.inputs if name not in self.nodes]
             raise ValueError(f"node {node.id!r} comes before its inputs {missing}")
         self.nodes[node.id] = node
         if self._found:

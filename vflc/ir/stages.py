@@ -7,7 +7,8 @@ earliest stage that has what it reads, so that what is not yet placed, say, cann
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Self
 
 from msgspec import Struct, field
@@ -146,14 +147,45 @@ class Optimized(Differentiated, frozen=True, kw_only=True, eq=False):
         )
 
 
-class Disclosed(Struct, frozen=True, kw_only=True, eq=False):
-    """Who may learn what, and what is known to reveal it; empty where no protection is carried out."""
+class Told(Struct, frozen=True, kw_only=True, eq=False):
+    """What edges tell, who may learn what of it, what is known to reveal it, and what protections spend."""
 
-    findings: tuple[Finding, ...] = ()
     disclosures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learned: tuple[Learned, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     spends: tuple[Spend, ...] = ()
+
+
+class Disclosed(Struct, frozen=True, kw_only=True, eq=False, dict=True):
+    """Who may learn what, and what is known to reveal it; empty where no protection is carried out.
+
+    Args:
+        findings: what a party has to agree to.
+        tell: gives all else, which no diagnostic needs, when somebody first looks.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    tell: Callable[[], Told] = Told
+
+    @cached_property
+    def _told(self) -> Told:
+        return self.tell()
+
+    @property
+    def disclosures(self) -> Mapping[str, Mapping[str, Any]]:
+        return self._told.disclosures
+
+    @property
+    def learned(self) -> tuple[Learned, ...]:
+        return self._told.learned
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        return self._told.evidence
+
+    @property
+    def spends(self) -> tuple[Spend, ...]:
+        return self._told.spends
 
 
 class Partitioned(Optimized, frozen=True, kw_only=True, eq=False):

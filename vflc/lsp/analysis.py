@@ -41,7 +41,7 @@ class Document:
     ) -> None:
         self.path, self.files = path, files
         self.source = SourceText(str(path) if path is not None else "spec.vfl", text)
-        self._earlier = before.known if before is not None else None
+        self._before = before.last_checked() if before is not None else None
         self._parsed = before.parsed if before is not None else None
         self.going: Callable[[], None] = before.going if before is not None else _go_on
         self._examined: Examined | None = None
@@ -104,6 +104,18 @@ class Document:
     def known(self) -> SpecFacts | None:
         """Facts that are there without a check: of this text, or of an earlier version."""
         return self._last if self.is_checked else self._earlier
+
+    @property
+    def _earlier(self) -> SpecFacts | None:
+        """Facts of the last version before this one that had some."""
+        return self._before.known if self._before is not None else None
+
+    def last_checked(self) -> Document | None:
+        """The last version that was checked, up to this: one with facts, if there is one."""
+        if self._examined is None or (self._examined.model is None and self._before is not None):
+            return self._before
+        self._before = None  # what has facts needs no other's
+        return self
 
     @property
     def facts(self) -> SpecFacts:

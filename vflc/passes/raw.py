@@ -16,16 +16,20 @@ MOST_NAMED = 4
 """So many features are named where several are refused at once."""
 
 
-def raw_values(graph: Graph) -> set[str]:
+def raw_values(graph: Graph) -> Set[str]:
     """Values that a party's data flowed into and no weight: the data itself, merely encoded.
 
     Numbers of a file that are not trained are no weight: whoever has the file undoes what they did.
     """
+    return graph.once("raw values", lambda: _raw_values(graph))
+
+
+def _raw_values(graph: Graph) -> frozenset[str]:
     weighty: set[str] = set()
     for node in graph:
-        if (node.op == "weight" and not is_fixed(node)) or any(name in weighty for name in node.inputs):
+        if (node.op == "weight" and not is_fixed(node)) or not weighty.isdisjoint(node.inputs):
             weighty.add(node.id)
-    return {node.id for node in graph if node.sources and node.id not in weighty}
+    return frozenset({node.id for node in graph if node.sources and node.id not in weighty})
 
 
 def asked_for(graph: Graph, name: str, place: str | None) -> bool:

@@ -206,6 +206,15 @@ class Parser:
             if rule.origin == START:
                 return True
 
+    def put(self, first: Token, origin: str, value: Any) -> bool:
+        """Takes what was made before of tokens that begin as `first`; False where it does not fit."""
+        if not self.take(first):
+            return False
+        del self.states[-1], self.values[-1]
+        self.states.append(self.tables.states[self.states[-1]][origin])
+        self.values.append(value)
+        return True
+
     def _pass_on(self, type: str) -> None:
         """Reduces by rules that only pass on what binds tighter, as many as there are before a token."""
         top, below = self.states.pop(), self.states[-1]

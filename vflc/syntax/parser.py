@@ -147,7 +147,7 @@ class _Parser:
             return None
         self.builder.begin(found.source, found.damaged)
         try:
-            between = parsed_between(Parser(self.tables, self.methods), new)
+            between = parsed_between(Parser(self.tables, self.methods), new, found.source)
         except TooDeep:
             return None
         if between is None or self.builder.slips or self.builder.dropped:

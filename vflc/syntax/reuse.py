@@ -1,13 +1,14 @@
 """What a text shares with the version before it is not parsed again: unchanged statements are moved.
 
-A statement is taken over where its characters and the next token are the same, in the same kinds of tokens:
-the parser, which looks one token ahead, would make the same of it.
+So are unchanged columns of a party that did change. A statement or column is taken over where its characters
+and the next token are the same, in the same kinds of tokens: the parser, which looks one token ahead, would
+make the same of it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -16,6 +17,9 @@ from msgspec.structs import astuple
 from vflc.diagnostics import SourceText, Span
 from vflc.syntax import tree
 from vflc.syntax.lalr import END, Parser, Token
+
+COLUMN = "column"
+"""What rules of the grammar make of a column's tokens."""
 
 
 class ParsedText(Struct, frozen=True):
@@ -42,12 +46,22 @@ class Middle(Struct, frozen=True):
         head, tail: how many statements of the version before begin and end the text.
         tokens: between them.
         following: the first token behind them.
+        columns: of parties between them, those that did not change, by where each begins in `tokens`.
     """
 
     head: int
     tail: int
     tokens: Sequence[Token]
     following: Token
+    columns: Mapping[int, KeptColumn]
+
+
+class KeptColumn(Struct, frozen=True):
+    """A column of the version before: how many tokens it has, and how far it moves."""
+
+    column: tree.Column
+    size: int
+    by: int
 
 
 def middle(before: ParsedText, text: str, tokens: Sequence[Token]) -> Middle | None:
@@ -57,11 +71,12 @@ def middle(before: ParsedText, text: str, tokens: Sequence[Token]) -> Middle | N
         return None
     starts = [bisect_left(old, item.span.start, key=_start) for item in items]
     same = _alike(before.text, text)
-    head = _same_kinds(old, tokens, bisect_left(old, same + 1, key=_end))
+    by = len(text) - len(before.text)
+    head = _same_tokens(old, tokens, bisect_left(old, same + 1, key=_end), 0)
     least = bisect_left(starts, head) - 1  # the statement that the last of these tokens is in may go on
     rest = _alike(before.text[same:][::-1], text[same:][::-1])
     tail = len(old) - bisect_left(old, len(before.text) - rest, key=_start)
-    tail = _same_kinds(old[::-1], tokens[::-1], tail)
+    tail = _same_tokens(old[::-1], tokens[::-1], tail, by)
     first = max(least, 0)
     last = max(bisect_left(starts, len(old) - tail), first)
     begin = starts[first]
@@ -69,14 +84,42 @@ def middle(before: ParsedText, text: str, tokens: Sequence[Token]) -> Middle | N
     if begin > end:
         return None
     following = tokens[end] if last < len(starts) else Token(END, "")
-    return Middle(first, len(items) - last, tokens[begin:end], following)
+    kept = _columns(items[first:last], old, head, len(old) - tail, by)
+    more = len(tokens) - len(old)
+    columns = {at + (more if at >= head else 0) - begin: column for at, column in kept.items()}
+    return Middle(first, len(items) - last, tokens[begin:end], following, columns)
 
 
-def parsed_between(parser: Parser, found: Middle) -> list[Any] | None:
+def _columns(
+    items: Sequence[Any], tokens: Sequence[Token], head: int, tail: int, by: int
+) -> dict[int, KeptColumn]:
+    """Columns within the first tokens, up to `head`, or the last, from `tail` on, by where they begin."""
+    found: dict[int, KeptColumn] = {}
+    for column in (each for item in items if isinstance(item, tree.Party) for each in item.columns):
+        start = bisect_left(tokens, column.span.start, key=_start)
+        stop = bisect_left(tokens, column.span.end, start, key=_start)
+        if stop < head:  # with the token behind it
+            found[start] = KeptColumn(column, stop - start, 0)
+        elif start >= max(head, tail):
+            found[start] = KeptColumn(column, stop - start, by)
+    return found
+
+
+def parsed_between(parser: Parser, found: Middle, source: SourceText) -> list[Any] | None:
     """The statements of what has to be parsed; None where it is not whole by itself."""
-    for token in (*found.tokens, found.following):
-        if not parser.take(token):
+    tokens, at = found.tokens, 0
+    while at < len(tokens):
+        if (kept := found.columns.get(at)) is None:
+            if not parser.take(tokens[at]):
+                return None
+            at += 1
+            continue
+        (column,) = moved((kept.column,), source, kept.by)
+        if not parser.put(tokens[at], COLUMN, column):
             return None
+        at += kept.size
+    if not parser.take(found.following):
+        return None
     values = parser.values
     if found.following.type == END:
         return list(values[0])
@@ -108,6 +151,8 @@ def moved(items: Sequence[Any], source: SourceText, by: int) -> list[Any]:
             return tree.Argument(name, part(value.value), span(value.span))
         if kind is tree.Number:
             return tree.Number(value.value, span(value.span))
+        if kind is tree.EncoderCall:
+            return tree.EncoderCall(part(value.name), part(value.arguments), span(value.span))
         return kind(*map(part, astuple(value))) if kind.__module__ == tree.__name__ else value
 
     return [part(item) for item in items]
@@ -133,9 +178,9 @@ def _alike(first: str, second: str) -> int:
     return low
 
 
-def _same_kinds(first: Sequence[Token], second: Sequence[Token], most: int) -> int:
-    """How many tokens, of those of the same characters, are of the same kinds."""
-    for index in range(min(most, len(second))):
-        if first[index].type != second[index].type:
+def _same_tokens(first: Sequence[Token], second: Sequence[Token], most: int, by: int) -> int:
+    """How many tokens, of those of the same characters, begin at the same and are of the same kinds."""
+    for index, (one, other) in enumerate(zip(first[:most], second, strict=False)):
+        if one.type != other.type or one.start_pos + by != other.start_pos:
             return index
     return min(most, len(second))

@@ -138,8 +138,10 @@ def _ways(graph: Graph, node: Node, inputs: Sequence[Fact]) -> dict[SecretSource
     telling = [position for position, each in enumerate(inputs) if each.ways]
     if len(telling) == 1:
         only = inputs[telling[0]].ways
-        kinds = {id(each): each for each in only.values()}
+        kinds = dict(zip(map(id, only.values()), only.values(), strict=True))
         alike = {key: way(telling, (each,)) for key, each in kinds.items()}
+        if len(set(map(id, alike.values()))) == 1:
+            return dict.fromkeys(only, next(iter(alike.values())))
         return {source: alike[id(each)] for source, each in only.items()}
     carriers: dict[SecretSource, list[int]] = {}
     befores: dict[SecretSource, list[Dependence]] = {}

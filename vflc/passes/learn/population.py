@@ -9,7 +9,7 @@ from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.release import Guard
-from vflc.ir.stages import Disclosed, Vectorised
+from vflc.ir.stages import Disclosed, Told, Vectorised
 from vflc.passes.learn.bounds import learned
 from vflc.passes.learn.flow import Secret
 from vflc.passes.learn.granted import check_denials, check_grants
@@ -30,7 +30,7 @@ class LearnOfUsers:
         reaching = received_of_users(model)
         check_denials(model, reaching, collector)
         check_grants(_without_epsilon(model, collector), reaching, collector)
-        return replace(model, disclosed=Disclosed(learned=learned(model, reaching)))
+        return replace(model, disclosed=Disclosed(tell=lambda: Told(learned=learned(model, reaching))))
 
 
 def _without_epsilon(model: Vectorised, collector: DiagnosticCollector) -> Vectorised:
