@@ -15,20 +15,36 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vflc_runtime import files
+from vflc_runtime.errors import Failure
 
 _PREFIX = "vflc-scratch-"
 _LOCK = "lock"
 
 
 class ScratchFolder:
-    """A folder in TMPDIR, until `close`."""
+    """A folder in TMPDIR, until `close`.
+
+    Raises:
+        Failure: VFL0612, none can be made there, or none with a lock.
+    """
 
     def __init__(self) -> None:
-        _remove_abandoned()
         self._lock = -1
+        try:
+            _remove_abandoned()
+            self._make()
+        except OSError as error:
+            where = f"no folder with a lock can be made in {tempfile.gettempdir()}"
+            raise Failure("VFL0612", f"{where}: {error.strerror}", "set TMPDIR to another folder") from None
+
+    def _make(self) -> None:
         while self._lock < 0:  # else another process has taken the new folder for an abandoned one
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            self._lock = _locked(self.path / _LOCK, os.O_CREAT)
+            try:
+                self._lock = _locked(self.path / _LOCK, os.O_CREAT)
+            except OSError:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Removes the folder with all that is in it; files that are mapped stay readable."""
@@ -49,17 +65,24 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _locked(file: Path, create: int = 0) -> int:
-    """A descriptor that holds the lock of a folder; -1 where another process does, or the folder is gone."""
-    with suppress(OSError):
+    """A descriptor that holds the lock of a folder; -1 where another process does, or the folder is gone.
+
+    OSError where there can be no lock, as on some file systems of a network.
+    """
+    try:
         lock = files.private(file, os.O_RDWR | create)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(lock).st_nlink:
-                return lock
-        except OSError:
-            pass
-        os.close(lock)
-    return -1
+    except FileNotFoundError:
+        return -1
+    held = False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = bool(os.fstat(lock).st_nlink)
+    except BlockingIOError:
+        pass
+    finally:
+        if not held:
+            os.close(lock)
+    return lock if held else -1
 
 
 def _remove_abandoned() -> None:

@@ -1,5 +1,6 @@
 """More rows than memory has room for: shuffled in pieces, read from files, the same batches as in memory."""
 
+import errno
 import os
 import signal
 import stat
@@ -21,6 +22,7 @@ from vflc_runtime.data.column_buffer import Room
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.data.spread import ABSENT, KeySpread
 from vflc_runtime.data.staged import from_files
+from vflc_runtime.errors import Failure
 
 
 @settings(max_examples=30)
@@ -167,6 +169,17 @@ def test_what_a_killed_process_left_behind_goes_with_the_next_start(tmp_path, mo
     assert left.exists()
     with scratch.scratch_folder():
         assert not left.exists() and (elsewhere / "lock").exists()
+
+
+def test_a_folder_that_cannot_be_locked_is_refused_and_gone(tmp_path, monkeypatch):
+    def without_locks(file, flags):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch.fcntl, "flock", without_locks)
+    with pytest.raises(Failure, match="No locks available") as caught:
+        scratch.ScratchFolder()
+    assert caught.value.code == "VFL0612" and not [*tmp_path.iterdir()]
 
 
 def test_memory_for_tables_depends_on_columns_and_not_on_rows(monkeypatch):
