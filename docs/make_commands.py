@@ -70,7 +70,7 @@ def _options(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("[", "\\[").replace("<", "\\<")
+    return " ".join(text.split()).replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
 
 
 if __name__ == "__main__":

@@ -123,5 +123,5 @@ def _unknown(name: str, value: str, known: tuple[str, ...], collector: Diagnosti
         "VFL0101",
         f"the spec has no binding `{name}`, and `train` no such setting",
         Span(source, 0, len(name)),
-        f"did you mean `{near}`?" if near else "name a top-level binding, or a setting of `train`",
+        f"did you mean `{near}`?" if near else f"bind it at the top level of the spec: {name} = {value}",
     )

@@ -186,6 +186,18 @@ def test_metrics_of_groups_are_computed_of_what_is_predicted(rows, tmp_path):
     assert found["thresholds(4).share at 0.5"] == pytest.approx((shown > 0.5).mean())
 
 
+def test_a_key_groups_rows_as_a_column_of_it_does():
+    tail = "predict liked = sigmoid(score)\nobjective bce(score, bob.liked)\n"
+    tail += TRAIN % "gauc by ID  validation 0.2  monitor gauc by ID"
+    label = "label liked = Stars > 3"
+    found = [
+        vflc.compile(granted(PARTIES % told + tail), name="s").manifest
+        for told in (label, f"{label}\n  column ID: string")
+    ]
+    assert found[0]["learned"] == found[1]["learned"] and found[0]["edges"] == found[1]["edges"]
+    assert "ID" in {each["column"] for each in found[0]["learned"]}
+
+
 @pytest.mark.parametrize(
     ("label", "metrics", "code", "words"),
     [

@@ -46,3 +46,10 @@ def test_every_page_is_in_the_menu() -> None:
     menu = re.findall(r"- (\S+\.md)$", (ROOT / "site" / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
     assert len(menu) == len({*menu})
     assert {*menu} == {path.name for path in (ROOT / "docs").glob("*.md")} | {"tutorial.md"}
+
+
+def test_the_site_needs_no_folder_that_a_clone_lacks() -> None:
+    """An empty folder is there for who made it, and in no clone."""
+    settings = (ROOT / "site" / "mkdocs.yml").read_text("utf-8")
+    named = re.findall(r"\b(?:custom_dir|docs_dir): (\S+)", settings)
+    assert named and all(any(path.is_file() for path in (ROOT / "site" / name).rglob("*")) for name in named)

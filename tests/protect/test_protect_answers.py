@@ -121,7 +121,7 @@ def test_labels_that_enter_otherwise() -> None:
     two = CLASSES.replace(
         "cce(logits, bob.kind)", "cce(logits, bob.kind) + mse(sum(logits), sum(one_hot(bob.kind)))"
     )
-    assert "enters a loss through `one_hot`" in told(two + line).message
+    assert "is also read by `one_hot`" in told(two + line).message
     none = CLASSES.replace("objective cce(logits, bob.kind)", "objective mse(logits, logits * 0)")
     assert (
         "is not a label that a loss reads" in told(none + line).message

@@ -140,3 +140,22 @@ train reconstruct { rounds 2 cohort 5 batch 5 rebuild sgd(0.1) client sgd(0.5) s
 """
     found = check_source(SourceText("users.vfl", text))
     assert [d.message for d in found if d.code == "VFL0502" and "`woe`" in d.message], found
+
+
+def test_what_only_the_best_epoch_tells_is_said_with_how_not_to_tell_it() -> None:
+    watched = CARD.replace("batch 200", "batch 200 validation 0.2")
+    for text, told in (
+        (watched, "in `train` tells"),
+        (watched.replace("epochs 4", "epochs 4 patience 2"), "without `patience`, tells"),
+    ):
+        (found,) = check_source(SourceText("card.vfl", text))
+        assert found.code == "VFL0340" and "`best false`" in str(found.help) and told in str(found.help)
+    assert not check_source(
+        SourceText("card.vfl", watched.replace("validation 0.2", "validation 0.2 best false"))
+    )
+
+
+def test_labels_that_are_drawn_do_not_go_with_evidence() -> None:
+    text = CARD + "protect bob.bad with label_dp(epsilon = 2)\n"
+    (found,) = (each for each in check_source(SourceText("card.vfl", text)) if each.code == "VFL0333")
+    assert [text[label.span.start : label.span.end][:4] for label in found.labels] == ["woe("]

@@ -17,9 +17,10 @@ TOLD = 3
 """Ways to learn that are told for each receiver and party."""
 
 
-def paragraphs(rows: Iterable[Learned], evidence: Sequence[Evidence] = ()) -> str:
+def paragraphs(rows: Iterable[Learned], evidence: Sequence[Evidence] = (), width: int | None = None) -> str:
     """What each receiver may learn at most, the most first, and what is known to reveal it."""
-    width = min(shutil.get_terminal_size().columns, WIDE) if sys.stdout.isatty() else WIDE
+    if width is None:
+        width = min(shutil.get_terminal_size().columns, WIDE) if sys.stdout.isatty() else WIDE
     return "\n".join(_lines(rows, evidence, width))
 
 

@@ -250,9 +250,20 @@ class _Deal(Struct, frozen=True):
             release.span if release else self._info.named,
             f"`to {self.receiver}: {shown}` in `release {self.party}` grants it, and `vflc check --fix` "
             "writes it; `stop_gradient`, a mechanism with a proof or another place may lower it"
-            f"{self._sums()}",
+            f"{self._sums()}{self._best(sources)}",
             *self._path(first),
         )
+
+    def _best(self, sources: Iterable[SecretSource]) -> str:
+        """Columns of which the receiver is told by nothing but which epoch is the best."""
+        named = self._named()
+        alone = [s.name for s in sources if {way.edge for way in self._left(s, named)} == {WATCHED}]
+        if not alone or not self.model.train.best:
+            return ""
+        told = (
+            f"; only which epoch is the best depends on {listed(self.folded(alone))}: `best false` in `train`"
+        )
+        return f"{told}{', without `patience`,' * (self.model.train.patience is not None)} tells nobody"
 
     def _sums(self) -> str:
         """Sums by which these columns reach the receiver, of which a mask would hide the terms."""

@@ -88,7 +88,7 @@ def _party(ev: Evaluator, expr: tree.Expr, parties: dict[str, PartyInfo]) -> Par
             owners = [owner for owner, info in parties.items() if info.column(name) or name in info.key]
         owners = list(owners)
         if len(owners) > 1:
-            help = f"say whose: {owners[0]}.{name}"
+            help = f"say whose: {' or '.join(f'{owner}.{name}' for owner in owners)}"
             ev.error("VFL0022", f"{' and '.join(owners)} each have a column `{name}`", part.span, help)
             return None
         if not owners:

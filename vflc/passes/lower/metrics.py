@@ -165,8 +165,13 @@ def _label_party(graph: Graph, prediction: Prediction) -> str:
 def _group(ev: Evaluator, name: str, owner: str, parties: dict[str, PartyInfo]) -> str | None:
     """The input that a column becomes; None where the party has no such column of text or whole numbers."""
     party = parties.get(owner)
-    column = party.column(name) if party is not None else None
-    if party is None or column is None or party.population:
+    if party is None or party.population:
+        return None
+    column = party.column(name)
+    if column is None and name in party.key:  # as which keys are compared
+        column = ColumnInfo(name, "column", "string", None, (), "raw", None, party.named)
+        party = replace(party, columns=(*party.columns, column))
+    if column is None:
         return None
     if column.kind == "group":
         return f"{owner}.{name}"

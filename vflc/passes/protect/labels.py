@@ -13,7 +13,7 @@ import math
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from vflc.diagnostics import DiagnosticCollector
+from vflc.diagnostics import DiagnosticCollector, RelatedSpan
 from vflc.ir.build import Build
 from vflc.ir.graph import Graph, Node
 from vflc.ir.release import Protection
@@ -120,12 +120,14 @@ class _Label(Struct):
 
     def _refuse(self, user: Node | None) -> bool:
         mechanism = self.protection.mechanism
-        how = f"enters a loss through `{user.op}`" if user is not None else "is not used in a cross-entropy"
+        how = f"is also read by `{user.op}`" if user is not None else "is not used in a cross-entropy"
+        spans = (user.span,) if user is not None and user.span is not None else ()
         self.collector.error(
             "VFL0333",
             f"`{mechanism}` works with `bce` and `cce` of a class, but `{self.label.id}` {how}",
             self.protection.span,
-            "use the label unchanged, or remove the other loss",
+            "use the label unchanged, or remove what else reads it",
+            *(RelatedSpan(span, "it is read here") for span in spans),
         )
         return False
 
