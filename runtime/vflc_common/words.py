@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, get_args
 
 FORMAT = 1
@@ -117,6 +118,7 @@ DIVISIONS: tuple[Division, ...] = get_args(Division)
 """How users are divided into those to train on and the others."""
 
 
+@lru_cache(64)  # a spec of many columns has few types
 def vector_width(type: str | None) -> int | None:
     """How many numbers a row of a column has that is declared `vector(8)`; None of every other type."""
     found = re.fullmatch(r"vector\(([1-9][0-9]{0,8})\)", type or "")

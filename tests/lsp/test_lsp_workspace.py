@@ -244,7 +244,10 @@ def test_every_method_is_told_of() -> None:
 
 # --- keystrokes -----------------------------------------------------------------------------------
 
-PIECES = ["x", "alice", ".", "{", "}", "(", ")", '"', "\n", "# c", "= ", "🚀", "\r\n", "block B(x) {", ""]
+PIECES = [
+    "x", "alice", ".", "{", "}", "(", ")", '"', "\n", "# c", "= ", "🚀", "\r\n", "block B(x) {", "",
+    "feature y: int", " -> hash(9)",
+]  # fmt: skip
 
 
 @settings(max_examples=25, deadline=None)

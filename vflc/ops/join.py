@@ -74,12 +74,15 @@ def infer_stack(types: Sequence[TensorType], attrs: Attrs) -> TensorType:
     first, axis = types[0], attrs["axis"]
     same_dtype(types, "stack")
     _check_axis("stack", first, axis, first.rank)
-    if any(t.sizes != first.sizes or t.batched != first.batched for t in types):
+    different = [first, *(t for t in types if t != first)]
+    if any(t.sizes != first.sizes or t.batched != first.batched for t in different):
         raise OpError(
             f"stack of values of different shapes: {', '.join(str(t) for t in types)}",
             "use `concat` for values of different sizes: `stack` needs values of one shape",
         )
-    merged = tuple(next((t.axes[i] for t in types if t.axes[i].name), a) for i, a in enumerate(first.axes))
+    merged = tuple(
+        next((t.axes[i] for t in different if t.axes[i].name), a) for i, a in enumerate(first.axes)
+    )
     return first.with_axes((*merged[:axis], Axis(attrs["name"], len(types)), *merged[axis:]))
 
 

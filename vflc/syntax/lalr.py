@@ -34,7 +34,7 @@ class Token(str):
     end_pos: int
 
     def __new__(cls, type: str, value: str, start_pos: int = 0, end_pos: int = 0) -> Self:
-        self = super().__new__(cls, value)
+        self = str.__new__(cls, value)
         self.type, self.value, self.start_pos, self.end_pos = type, value, start_pos, end_pos
         return self
 
@@ -146,8 +146,9 @@ class Lexer:
         ignored: list[Token] = []
         words, passed, at = self.words, self.ignored, 0
         for found in self.matches(text):
-            type, value, end = found.lastgroup, found.group(), found.end()
-            assert type and found.start() == at, "some terminal takes any character"
+            type, value = found.lastgroup, found.group()
+            assert type, "each terminal is a group"
+            end = at + len(value)
             if type == "NAME":
                 kept.append(Token(words.get(value, type), value, at, end))
             elif type not in passed:

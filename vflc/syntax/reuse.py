@@ -69,13 +69,14 @@ def middle(before: ParsedText, text: str, tokens: Sequence[Token]) -> Middle | N
     items, old = before.spec.items, before.tokens
     if not before.whole or not items:
         return None
-    starts = [bisect_left(old, item.span.start, key=_start) for item in items]
+    places = [token.start_pos for token in old]
+    starts = [bisect_left(places, item.span.start) for item in items]
     same = _alike(before.text, text)
     by = len(text) - len(before.text)
     head = _same_tokens(old, tokens, bisect_left(old, same + 1, key=_end), 0)
     least = bisect_left(starts, head) - 1  # the statement that the last of these tokens is in may go on
     rest = _alike(before.text[same:][::-1], text[same:][::-1])
-    tail = len(old) - bisect_left(old, len(before.text) - rest, key=_start)
+    tail = len(old) - bisect_left(places, len(before.text) - rest)
     tail = _same_tokens(old[::-1], tokens[::-1], tail, by)
     first = max(least, 0)
     last = max(bisect_left(starts, len(old) - tail), first)
@@ -84,20 +85,23 @@ def middle(before: ParsedText, text: str, tokens: Sequence[Token]) -> Middle | N
     if begin > end:
         return None
     following = tokens[end] if last < len(starts) else Token(END, "")
-    kept = _columns(items[first:last], old, head, len(old) - tail, by)
+    kept = _columns(items[first:last], places, head, len(old) - tail, by)
     more = len(tokens) - len(old)
     columns = {at + (more if at >= head else 0) - begin: column for at, column in kept.items()}
     return Middle(first, len(items) - last, tokens[begin:end], following, columns)
 
 
 def _columns(
-    items: Sequence[Any], tokens: Sequence[Token], head: int, tail: int, by: int
+    items: Sequence[Any], places: Sequence[int], head: int, tail: int, by: int
 ) -> dict[int, KeptColumn]:
-    """Columns within the first tokens, up to `head`, or the last, from `tail` on, by where they begin."""
+    """Columns within the first tokens, up to `head`, or the last, from `tail` on, by where they begin.
+
+    `places` are the offsets at which tokens begin.
+    """
     found: dict[int, KeptColumn] = {}
     for column in (each for item in items if isinstance(item, tree.Party) for each in item.columns):
-        start = bisect_left(tokens, column.span.start, key=_start)
-        stop = bisect_left(tokens, column.span.end, start, key=_start)
+        start = bisect_left(places, column.span.start)
+        stop = bisect_left(places, column.span.end, start)
         if stop < head:  # with the token behind it
             found[start] = KeptColumn(column, stop - start, 0)
         elif start >= max(head, tail):
@@ -156,10 +160,6 @@ def moved(items: Sequence[Any], source: SourceText, by: int) -> list[Any]:
         return kind(*map(part, astuple(value))) if kind.__module__ == tree.__name__ else value
 
     return [part(item) for item in items]
-
-
-def _start(token: Token) -> int:
-    return token.start_pos
 
 
 def _end(token: Token) -> int:

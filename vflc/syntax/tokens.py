@@ -120,8 +120,9 @@ def scan(
             result.tokens.append(_like(token, "NUMBER", "0"))
         else:
             strays.append(token.end_pos)
-    result.tokens.sort(key=lambda token: token.start_pos)
-    starts = [token.start_pos for token in result.tokens]
+    if result.broken or strays:
+        result.tokens.sort(key=lambda token: token.start_pos)
+    starts = [token.start_pos for token in result.tokens] if strays else []
     for end in strays:
         after = bisect_left(starts, end)
         result.broken.update(starts[after : after + 1])
