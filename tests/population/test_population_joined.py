@@ -9,7 +9,7 @@ import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from vflc_runtime.engines.population_steps import JoinedStep
 from vflc_runtime.population import steps
-from vflc_runtime.population.copies import repeated
+from vflc_runtime.population.copies import ranked, repeated
 from vflc_runtime.population.steps import GroupState
 from vflc_runtime.population.users import Users
 
@@ -88,6 +88,15 @@ def test_steps_that_depend_on_no_other_are_made_together(
 def test_ids_that_come_again() -> None:
     rows = np.array([[[1, 2, 3], [4, 0, 0], [5, 6, 5]], [[-1, 7, -1], [8, 8, 0], [0, 0, 0]]])
     assert repeated(rows).tolist() == [[False, False, True], [False, True, False]]
+
+
+@pytest.mark.parametrize("size", [9, 1000, 100_000])
+@pytest.mark.parametrize("count", [0, 1, 200])
+def test_ranks_are_those_of_numpy_whether_numbers_are_marked_or_sorted(count: int, size: int) -> None:
+    values = np.random.default_rng(count).integers(0, size, count)
+    found, places = ranked(values, size)
+    expected, back = np.unique(values, return_inverse=True)
+    assert found.tolist() == expected.tolist() and places.tolist() == back.tolist()
 
 
 def test_words_of_users_are_those_of_their_keys_however_many_are_asked_for() -> None:

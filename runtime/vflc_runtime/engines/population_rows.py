@@ -39,7 +39,7 @@ class RowsOptimizer:
         The optimizer must be `sparse`: the other rows are as if they had been updated, too.
         """
         parts = {"weight": weight, **{name: slots[name] for name in self.slots}}
-        taken = {name: part[ids] for name, part in parts.items()}
+        taken = {name: part.take(ids, axis=0) for name, part in parts.items()}
         self.dense(taken["weight"], gradient, taken, step)
         for name, part in parts.items():
             part[ids] = taken[name]

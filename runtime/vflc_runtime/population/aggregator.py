@@ -60,7 +60,7 @@ class Aggregator(PopulationPlace):
         """A weight for each user [user, …], of a table the rows [rows, k] that they asked for."""
         weight, ids = self._weights[value], self._rows[value]
         if ids is not None:
-            return weight[self._received[ids]]
+            return weight.take(self._received[ids], axis=0)  # half the time of an index in brackets
         return np.broadcast_to(weight, (self._users, *weight.shape))
 
     def update(self, update: str) -> None:

@@ -15,8 +15,8 @@ from vflc_common.arrays import Array, Indices
 from vflc_runtime.bundle.population_plan import PopulationWeight, UsersPlan
 from vflc_runtime.population.users import UserGroup
 
-FLAGS = 1 << 22
-"""Up to so many possible numbers, marking those that are there is quicker than sorting them."""
+FLAGS = 64
+"""Up to so many possible numbers for each that is there, marking these is quicker than sorting them."""
 
 
 @dataclass
@@ -71,15 +71,25 @@ def touched(
 
 def ranked(values: Array, size: int) -> tuple[Indices, Indices]:
     """The distinct numbers among `values` [n], all below `size`, ascending; each one's place there [n]."""
-    if size > FLAGS:
-        found, places = np.unique(values, return_inverse=True)
-        return found, places
+    if size > FLAGS * len(values):
+        return _sorted(values)
     there = np.zeros(size, bool)
     there[values] = True
     found = np.flatnonzero(there)
     place = np.empty(size, np.int64)
     place[found] = np.arange(len(found))
     return found, place[values]
+
+
+def _sorted(values: Array) -> tuple[Indices, Indices]:
+    """The distinct numbers among `values` [n], ascending; each one's place there [n]."""
+    order = np.argsort(values)
+    ascending = values[order]
+    first = np.ones(len(values), np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
+    place = np.empty(len(values), np.int64)
+    place[order] = np.cumsum(first) - 1
+    return ascending[first], place
 
 
 def _pairs(owner: Indices, ids: Array, size: int) -> Indices:

@@ -118,7 +118,7 @@ class GroupState:
             part = slice(start, start + TOGETHER)
             given = {name: array[part] for name, array in feeds.items()}
             for name, value in own.items():
-                given[name] = value if name in self.copies else value[users[part]]
+                given[name] = value if name in self.copies else value.take(users[part], axis=0)
             made = joined(given, self.values, slots, len(rows[part]), 1)
             measured.see(made, rows[part], users[part])
         return measured
@@ -137,7 +137,7 @@ class GroupState:
             feeds[str(plan.mask)] = mask.astype(plan.precision)
         for name, item in plan.inputs.items():
             if name in wanted:
-                found = self.features[name][real]
+                found = self.features[name].take(real, axis=0)
                 feeds[name] = found.astype(np.int32 if item.kind in IDS else plan.precision, copy=False)
         for ids in plan.ids:
             if ids.id in wanted:
@@ -158,7 +158,7 @@ class GroupState:
         found = []
         for name in features:
             slots = self.copies[table].slots[name]
-            read = slots[real]
+            read = slots.take(real, axis=0)
             there = mask.reshape(*mask.shape, *(1 for _ in read.shape[mask.ndim :]))
             found.append(np.where(there, read, np.int32(0 if slots.ndim == 1 else -1)))
         if not once:
