@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from vflc_common.arrays import Array
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.population_plan import HubPlan
 from vflc_runtime.bundle.population_settings import ReconstructSettings
@@ -67,10 +67,8 @@ class Hub:
         for weight in self.plan.weights.values():
             name, value = weight.name, self.weights[weight.name]
             if weight.table:
-                ids = np.concatenate([delta.rows[name][0] for delta in deltas])
-                rows = np.concatenate([delta.rows[name][1] for delta in deltas])
-                found, positions = ranked(ids, len(value))
-                mean = sum_rows(positions, rows, len(found)) / np.asarray(total, value.dtype)
+                found, rows = _added([delta.rows[name] for delta in deltas], len(value))
+                mean = rows / np.asarray(total, value.dtype)
                 if self.update.optimizer.sparse and not settings.noise:
                     self.update.rows(value, found, mean, self._slots[name], number + 1)
                     _check(name, value[found], number)
@@ -85,6 +83,14 @@ class Hub:
                 change = change + drawn * (settings.noise * settings.clip_norm / total)
             self.update.dense(value, change.astype(value.dtype), self._slots[name], number + 1)
             _check(name, value, number)
+
+
+def _added(parts: Sequence[tuple[Indices, Array]], size: int) -> tuple[Indices, Array]:
+    """The sums of rows [rows, k] by id, ids ascending, of parts that are that already."""
+    if len(parts) == 1:
+        return parts[0]
+    found, places = ranked(np.concatenate([ids for ids, _ in parts]), size)
+    return found, sum_rows(places, np.concatenate([rows for _, rows in parts]), len(found))
 
 
 def _check(name: str, value: Array, number: int) -> None:
