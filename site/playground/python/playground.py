@@ -11,13 +11,13 @@ from typing import Any
 
 from vflc.diagnostics.explain import explain
 from vflc.driver import crossing
-from vflc.emit.manifest.diagram import shape, volume
-from vflc.emit.manifest.disclosed import kinds
 from vflc.emit.manifest.learned import at_most, receiver
 from vflc.lsp import coloured, completion, describe, findings, hints, mending
 from vflc.lsp.analysis import Document
 from vflc.lsp.positions import TextChange
 from vflc.picture.draw import draw
+from vflc.picture.of_manifest import crossings
+from vflc.picture.sketch import volume
 
 
 class Offsets:
@@ -116,14 +116,13 @@ class Page:
 
 def _crossing(said: dict[str, Any]) -> list[dict[str, Any]]:
     """Each value that crosses, in the order of the manifest."""
-    known = kinds(said)
     return [
         {
             "from": edge["from"], "to": edge["to"], "phase": edge["phase"], "name": edge["id"],
-            "shape": shape(edge), "size": volume(edge), "depends": edge["depends_on"],
-            "known": known.get(edge["id"], []),
+            "shape": each.shape, "size": volume([each], "step"), "depends": edge["depends_on"],
+            "known": each.known,
         }
-        for edge in said["edges"]
+        for edge, each in zip(said["edges"], crossings(said), strict=True)
     ]  # fmt: skip
 
 
