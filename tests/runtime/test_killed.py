@@ -104,6 +104,18 @@ def test_sigkill_at_random_instants(place: Path, expected: dict[str, Any]) -> No
     assert not [*(run / "checkpoints").glob(".*")]
 
 
+@pytest.mark.parametrize(("before", "after"), [LARGE, LARGE[::-1]], ids=["then large", "then not"])
+def test_the_model_is_whole_whoever_went_on(
+    before: str, after: str, place: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that finds nothing left to do puts the model there, whose writer may have died before."""
+    run = place / f"whole-{after}"
+    for large in (before, after):
+        monkeypatch.setenv("VFLC_LARGE_TABLES", large)
+        train(place / "b", sources(place), run, TrainOptions(**OPTIONS, resume=run.exists()))
+    assert bits(run) == expected
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 from forked import completed
 
 from vflc.diagnostics import SourceText
@@ -54,6 +55,9 @@ def ran(folder: Path, less: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.skipif(
+    duckdb.__version__ < "2", reason="DuckDB 1 takes more for tables of many rows: docs/data.md"
+)
 def test_memory_does_not_grow_with_rows(tmp_path: Path) -> None:
     """With room for few rows, DuckDB has taken all of its own with the smaller tables, at 260 bytes a row.
 

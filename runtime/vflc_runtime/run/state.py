@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -311,6 +311,20 @@ class RunFolder:
             place: there[place] if place in there else made(plans[place], kinds[place], step)
             for place in kinds
         }
+
+    def made_of(self, checkpoint: Checkpoint, without: Container[str], publish: bool) -> MadeModels:
+        """As `publish` takes them, models of a checkpoint whose rows of tables lie by themselves.
+
+        Args:
+            checkpoint: as it was read.
+            without: places whose models are made elsewhere.
+            publish: whether they are wanted.
+        """
+        apart = {
+            place for place, kinds in checkpoint.tensors.items() if "stored" in kinds and not whole(kinds)
+        }
+        places = [place for place in apart if place not in without]
+        return self._models_of(checkpoint, places) if publish else dict.fromkeys(places)
 
     def trained(self, places: Iterable[str]) -> tuple[dict[str, Tensors], str]:
         """The saved models of places, and the name of their state, the same at all parties of the run.

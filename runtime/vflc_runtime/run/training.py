@@ -98,14 +98,16 @@ class TrainingLoop(ABC):
         if checkpoint.progress.unit != self.progress.unit:
             raise not_readable(folder)
         self.progress = progress = checkpoint.progress
+        due = not progress.position
         try:
             self.take(checkpoint.tensors)
         except (KeyError, ValueError):  # parts that there are not, or not in this shape
             raise not_readable(folder) from None
         self._carried = progress.seconds
         self.written(folder)
-        # the process may have died just before it did
-        self.run_folder.publish(progress, self.made(not progress.position))
+        # The process may have died just before it did, and tables may have been large to it alone.
+        made = self.made(due)
+        self.run_folder.publish(progress, {**self.run_folder.made_of(checkpoint, made, due), **made})
         self.listen(events.Resumed(progress.step, len(progress.history) + 1))
 
     def run(self) -> dict[str, Any]:
