@@ -6,7 +6,6 @@ import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from itertools import accumulate
-from time import perf_counter
 from typing import Any
 
 from vflc.diagnostics.explain import explain
@@ -46,8 +45,7 @@ class Page:
             self.document, self.offsets = self.document.again(text), Offsets(text)
 
     def check(self, text: str) -> dict[str, Any]:
-        """Everything that is shown of a text but its picture, and how many seconds that took."""
-        begun = perf_counter()
+        """Everything that is shown of a text but its picture."""
         self.read(text)
         document, out = self.document, self.offsets.out
         said = crossing(document.examined)
@@ -66,7 +64,6 @@ class Page:
             ],
             "crossing": None if said is None else _crossing(said),
             "learned": None if said is None else _learned(said),
-            "seconds": perf_counter() - begun,
         }  # fmt: skip
 
     def picture(self, text: str, folded: list[str] | None) -> dict[str, Any] | None:

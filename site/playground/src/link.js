@@ -17,8 +17,9 @@ async function through(stream, bytes) {
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-/** `#spec=…` for a text. */
+/** `#spec=…` for a text. Throws where it is longer than what a link is read for. */
 export async function fragment(text) {
+  if (text.length > MOST) throw new Error(`a link holds at most ${MOST.toLocaleString("en")} characters`);
   const packed = await through(new CompressionStream("deflate-raw"), new TextEncoder().encode(text));
   const letters = Array.from(packed, (byte) => String.fromCharCode(byte)).join("");
   return `#spec=${btoa(letters).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`;

@@ -118,7 +118,12 @@ part("format").addEventListener("click", async () => {
   if (writing.text() === text && changes.length) writing.change(changes);
 });
 part("link").addEventListener("click", async () => {
-  history.replaceState(null, "", await fragment(writing.text()));
+  try {
+    history.replaceState(null, "", await fragment(writing.text()));
+  } catch (error) {
+    status(`There is no link: ${error.message}.`);
+    return;
+  }
   try {
     await navigator.clipboard.writeText(location.href);
     status("The link is in the clipboard. It holds the whole spec, and nothing was sent.");

@@ -156,6 +156,12 @@ test("a link holds the spec, and nothing is asked of the server", async () => {
   await other.close();
 });
 
+test("a spec that is too long for a link is said to be", async () => {
+  await write(`# ${"x".repeat(200_001)}\n${SPEC}`);
+  await page.click("#link");
+  await page.waitForFunction(() => /There is no link/.test(document.getElementById("status").textContent));
+});
+
 test("a link that cannot be read is said to be one", async () => {
   const bomb = await page.evaluate(async () => {
     const stream = new Blob(["a".repeat(5_000_000)]).stream().pipeThrough(new CompressionStream("deflate-raw"));
