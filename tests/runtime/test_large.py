@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 from forked import completed
+from vflc_runtime.run.session import Session
 
 from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
@@ -73,3 +75,22 @@ def test_where_columns_lie_and_rows_are_shuffled_changes_nothing(tmp_path: Path)
     (folder / "run").rename(folder / "before")
     (folder / "p.parquet").unlink()
     assert {**little, "memory": 0} == {**ran(folder, 1), "memory": 0}
+
+
+def test_weights_are_those_after_all_steps_wherever_tables_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where they were asked for before the last step."""
+    compile_source(SourceText("s.vfl", SPEC)).write(tmp_path / "b")
+    found = []
+    for large in ("64", "0"):
+        monkeypatch.setenv("VFLC_LARGE_TABLES", large)
+        session, generator = Session(tmp_path / "b", seed=1), np.random.default_rng(0)
+        for _ in range(3):
+            number = generator.random((4, 1)).astype(np.float32)
+            ids = {"alice.user": generator.integers(0, 1000, 4), "bob.item": generator.integers(0, 500, 4)}
+            session.step({**ids, "alice.age": number, "bob.liked": np.round(number)})
+            weights = session.weights()
+        found.append(weights)
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(found[1][name], array, err_msg=name)

@@ -80,6 +80,8 @@ class OnnxEngine:
             self._lent.take_back()
         elif self._readers:
             self._show(program)
+        if program == "train":
+            self._copies = {}
         held = self._held
         for name, array in inputs.items():
             home = held.get(name)
@@ -100,8 +102,6 @@ class OnnxEngine:
             self._shown = tables
             for name in (name for names in self._readers for name in names):
                 self._values[name] = ort_value(tables.get(name, self._buffers.array(name)))
-        if program == "train":
-            self._copies = {}
 
     def _current(self) -> Mapping[str, Array]:
         """The tables whose rows may have missed steps, as they are after all steps done."""
