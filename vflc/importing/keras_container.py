@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -27,11 +27,9 @@ from vflc.importing.keras_config import (
 )
 from vflc.importing.keras_many import operation
 from vflc.importing.keras_ops import OPS, KerasCall
+from vflc.importing.keras_parts import KerasParts
 from vflc.importing.keras_sequences import READERS
 from vflc.translation.graph import DAMAGED, Value, refuse
-
-if TYPE_CHECKING:
-    from vflc.importing.keras_model import KerasModelReader
 
 UNNAMED = re.compile(r"(functional|sequential|model)(_\d+)?")
 """What Keras calls a model that nobody named."""
@@ -48,13 +46,13 @@ class Container:
 
     def __init__(
         self,
-        model: KerasModelReader,
+        parts: KerasParts,
         entry: Mapping[str, Any],
         at: tuple[str, ...],
         path: str,
         calls: int = 1,
     ):
-        self.model, self.entry, self.at, self.calls = model, entry, at, calls
+        self.parts, self.entry, self.at, self.calls = parts, entry, at, calls
         self.config = config_of(entry)
         self.entries = entries_of(entry)
         self.paths = paths_of(self.entries, path)
@@ -123,7 +121,7 @@ class Container:
         except KeyError:
             return False
         name = str(entry.get("name"))
-        traced = self.model.encoded(entry, node, [*values_in(args), *values_in(named)], tensors)
+        traced = self.parts.encoded(entry, node, [*values_in(args), *values_in(named)], tensors)
         if traced is not None:
             tensors[name, index, 0] = traced
             return True
@@ -143,8 +141,8 @@ class Container:
         calls: int,
     ) -> Any:
         calls *= self.calls
-        self.model.calls += 1
-        if self.model.calls > MOST_CALLS:
+        self.parts.calls += 1
+        if self.parts.calls > MOST_CALLS:
             refuse(
                 "VFL0700", f"the model uses its layers more than {MOST_CALLS:,} times", "import a part of it"
             )
@@ -172,10 +170,10 @@ class Container:
                 "give it values of layers alone",
             )
         if is_model(entry):
-            inner = Container(self.model, entry, (*self.at, name), self.paths[index], calls)
+            inner = Container(self.parts, entry, (*self.at, name), self.paths[index], calls)
             made = inner.call(values)
             return list(made.values()) if isinstance(made, dict) else made
-        layer = self.model.layer(entry, (*self.at, name), self.paths[index], calls)
+        layer = self.parts.layer(entry, (*self.at, name), self.paths[index], calls)
         if layer.kind in COLUMN_LAYERS:
             if len(values) != 1:
                 refuse("VFL0700", f"`{name}` ({layer.kind}) reads {len(values)} values", DAMAGED)
@@ -183,6 +181,6 @@ class Container:
         allowed = CALLED_WITH.get(layer.kind, ())
         settings = {key: value for key, value in named.items() if (key, value) in allowed}
         layer = replace(layer, config={**layer.config, **settings}) if settings else layer
-        made = READERS[layer.kind](layer, values, self.model.notes)
+        made = READERS[layer.kind](layer, values, self.parts.notes)
         made.scope = ".".join(model for model in self.at if UNNAMED.fullmatch(model) is None)
         return made

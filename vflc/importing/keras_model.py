@@ -7,9 +7,9 @@ from typing import Any
 
 from vflc.importing.archive import Archive
 from vflc.importing.declared import ENTRY
-from vflc.importing.keras_config import ValuesByTensor, check_known, config_of
+from vflc.importing.keras_config import check_known, config_of
 from vflc.importing.keras_container import Container
-from vflc.importing.keras_layer import Layer
+from vflc.importing.keras_parts import KerasParts
 from vflc.importing.keras_tables import KerasTables
 from vflc.translation import columns
 from vflc.translation.graph import DAMAGED, InputColumn, Value, refuse
@@ -23,19 +23,16 @@ class KerasModelReader:
     """
 
     def __init__(self, archive: Archive) -> None:
-        self.archive = archive
         self.columns: list[InputColumn] = []
-        self.notes: list[str] = []
-        self.calls = 0
         self.name = str(config_of(archive.config).get("name", "model"))
-        self._layers: dict[tuple[str, ...], Layer] = {}
         self.tables = KerasTables(archive.content(ENTRY)) if ENTRY in archive else None
+        self.parts = KerasParts(archive, self.tables)
         check_known(archive.config, encoding=self.tables is not None)
         self.outputs: list[tuple[str, Value]] = self._whole(archive.config)
 
     def _whole(self, entry: Mapping[str, Any]) -> list[tuple[str, Value]]:
         """Outputs of the model by their names."""
-        inner = Container(self, entry, (), "")
+        inner = Container(self.parts, entry, (), "")
         given = [self._input(each) for each in inner.inputs()]
         made = inner.call(given)
         names = inner.output_names()
@@ -44,14 +41,6 @@ class KerasModelReader:
         if len(names) != len(found) or not all(isinstance(value, Value) for value in found):
             refuse("VFL0700", "the model does not say what its outputs are", DAMAGED)
         return [(name, columns.numeric(value, name)) for name, value in zip(names, found, strict=True)]
-
-    def encoded(
-        self, entry: Mapping[str, Any], node: Mapping[str, Any], given: list[Value], tensors: ValuesByTensor
-    ) -> Value | None:
-        """What a node makes of values of columns that the file describes; None where it reads none."""
-        if self.tables is None or not any(value.op == "traced" for value in given):
-            return None
-        return self.tables.step(entry, node, given, tensors)
 
     def _input(self, entry: Mapping[str, Any]) -> Value:
         config = config_of(entry)
@@ -91,12 +80,3 @@ class KerasModelReader:
         column = InputColumn(name, kind, tuple(shape[1:]))
         self.columns.append(column)
         return column
-
-    def layer(self, entry: Mapping[str, Any], at: tuple[str, ...], path: str, calls: int) -> Layer:
-        """The layer at a place, the same for each of its uses."""
-        if at not in self._layers:
-            self._layers[at] = Layer(
-                str(entry["class_name"]), at[-1], config_of(entry), path, self.archive, 0
-            )
-        self._layers[at].calls = max(self._layers[at].calls, calls)
-        return self._layers[at]

@@ -59,7 +59,7 @@ def read(path: Path) -> Imported:
     compiled = compiled if isinstance(compiled, Mapping) else {}
     learned = outputs(model.outputs, compiled)
     settings = _settings(compiled)
-    return Imported(model.name, model.columns, learned, settings, model.notes, tables=model.tables)
+    return Imported(model.name, model.columns, learned, settings, model.parts.notes, tables=model.tables)
 
 
 LOGIT = (
