@@ -19,6 +19,7 @@ from vflc_common.plugins import BrokenPlugin
 from vflc_runtime import events
 from vflc_runtime.bundle.plugins import unusable
 from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.memory import keep_freed
 from vflc_runtime.transport.ends import PATIENCE, Dial, Dialing
 from vflc_runtime.transport.frames import Frame, FrameKind, encode
 from vflc_runtime.transport.link import Link
@@ -104,6 +105,7 @@ class LinkedNetwork:
 
     def open(self, within: float | None = None) -> None:
         """See `Network`; waits for peers at most `within` seconds, the network's timeout where None."""
+        keep_freed()
         self.bind()
         if self._listener is not None:
             self._listener.start()

@@ -12,6 +12,7 @@ from vflc_common.words import EVERY_PROGRAM
 
 from vflc_runtime.bundle.manifest import ControlMessage, Edge, Manifest, Message
 from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.finite import finite
 from vflc_runtime.transport.frames import (
     DTYPES,
     WIRE_DTYPES,
@@ -150,7 +151,7 @@ class MessageRules:
                 raise BadFrame(f"edge {edge.id!r} of shape {list(tensor.shape)}")
             rows = next((n for n, due in zip(tensor.shape, edge.shape, strict=True) if due == "batch"), rows)
             tensors[edge.id] = view = _view(frame.payload[at : at + tensor.nbytes], tensor)
-            if view.dtype.kind == "f" and not np.isfinite(view).all():
+            if not finite(view):
                 raise NotFiniteFrame(
                     f"edge {edge.id!r} at step {frame.step} of {EVERY_PROGRAM[frame.program]!r}"
                 )
