@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from vflc.picture.boxes import DiagramBox
-from vflc.picture.folding import Diagram
+from vflc.picture.folding import Diagram, DiagramArrow
 from vflc.picture.letters import visible
-from vflc.picture.sketch import NOWHERE
+from vflc.picture.walk import Notation, label, walk
 
 STYLES = {"block": "bold", "crossing": "dashed", "prediction": "rounded", "loss": "rounded"}
 """How boxes look, by their kind; others are plain."""
@@ -15,30 +13,24 @@ STYLES = {"block": "bold", "crossing": "dashed", "prediction": "rounded", "loss"
 
 def dot(drawn: Diagram) -> str:
     """A digraph: a cluster for each place, and what crosses between them."""
+    notation = Notation(_cluster, "}", _box, _arrow)
     head = f"digraph {_text(visible(drawn.model))} {{"
-    return "\n".join([head, *_lines(drawn), "}"]) + "\n"
+    font = '  node [fontname="Helvetica", fontsize=10, shape=box];'
+    return "\n".join([head, font, *walk(drawn, notation), "}"]) + "\n"
 
 
-def _lines(drawn: Diagram) -> Iterator[str]:
-    yield '  node [fontname="Helvetica", fontsize=10, shape=box];'
-    for number, place in enumerate(drawn.places):
-        name = _text("not placed yet" if place == NOWHERE else visible(place))
-        yield f"  subgraph cluster_{number} {{ label={name};"
-        for index, box in enumerate(drawn.boxes):
-            if box.place == place and box.to is None:
-                yield f"    {_box(index, box)}"
-        yield "  }"
-    for index, box in enumerate(drawn.boxes):
-        if box.to is not None:
-            yield f"  {_box(index, box)}"
-    for arrow in drawn.arrows:
-        style = ["style=bold"] * arrow.crosses + ["dir=both"] * arrow.back
-        yield f"  box{arrow.source} -> box{arrow.target}" + (f" [{', '.join(style)}];" if style else ";")
+def _cluster(number: int, name: str) -> str:
+    return f"subgraph cluster_{number} {{ label={_text(name)};"
 
 
 def _box(index: int, box: DiagramBox) -> str:
     style = f", style={STYLES[box.kind]}" if box.kind in STYLES else ""
-    return f"box{index} [label={_text(chr(10).join(line.text for line in box.lines))}{style}];"
+    return f"box{index} [label={_text(label(box))}{style}];"
+
+
+def _arrow(arrow: DiagramArrow) -> str:
+    style = ["style=bold"] * arrow.crosses + ["dir=both"] * arrow.back
+    return f"box{arrow.source} -> box{arrow.target}" + (f" [{', '.join(style)}];" if style else ";")
 
 
 def _text(text: str) -> str:
