@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from snapshot import same_as
 from vflc_runtime import events
 
+from vflc.api.tables import Table
 from vflc.cli.progress import Screen
-from vflc.cli.tables import audited, numbers
+from vflc.cli.tables import audited, number, numbers
+from vflc.report.numbers import measure
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 METRICS = ("loss", "auc", "accuracy", "precision", "recall", "calibration")
@@ -26,8 +29,8 @@ def test_epochs(count: int, capsys: pytest.CaptureFixture[str]) -> None:
             screen(events.EpochEnded(epoch, 12.345, scores, scores, epoch == 2))
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
-    for number, name in enumerate(METRICS[:count]):
-        assert shown.count(name) >= 2 and shown.count(f"{number}.1234") == 4
+    for at, name in enumerate(METRICS[:count]):
+        assert shown.count(name) >= 2 and shown.count(f"{at}.1234") == 4
     assert shown.count("best") == 1 and "1/2" in shown and "2/2" in shown
     if count in (2, 6):
         same_as(SNAPSHOTS / f"epochs_{count}.txt", shown)
@@ -73,6 +76,22 @@ def test_audits() -> None:
     same_as(SNAPSHOTS / "audited.txt", audited(scores, 80))
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0.0, "0.0000"), (9.99e-4, "9.990e-04"), (0.001, "0.0010"), (-0.5, "-0.5000"),
+        (5637.12341, "5,637.1234"),
+        (9999.99996, "10,000"), (56_370.4, "56,370"), (-1_234_567.8, "-1,234,568"), (2.5e12, "2.500e+12"),
+        (float("nan"), "nan"), (float("inf"), "inf"), (12_345, "12,345"), (None, "-"),
+    ],
+)  # fmt: skip
+def test_a_number_is_written_as_people_write_it(value: float | None, written: str) -> None:
+    assert number(value) == written
+    if isinstance(value, float) and math.isfinite(value):
+        assert repr(Table(["x"], [[value]])).split() == ["x", written] and measure(value) == written
+
+
 def test_measures_beside_each_other_are_written_alike() -> None:
     assert numbers([0.25, 0.0, 1e-4, -3e-9, None]) == ["0.2500", "0.0000", "0.0001", "0.0000", "-"]
     assert numbers([2e-4, 1.5e-5]) == ["2.000e-04", "1.500e-05"] and numbers([]) == []
+    assert numbers([56_370.4, 0.4, -0.4, None]) == ["56,370", "0", "0", "-"]

@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vflc.report.numbers import measures
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from vflc_runtime.data.source import TableSource
@@ -53,7 +55,7 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return measures(value)[0]
     return ", ".join(map(_text, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

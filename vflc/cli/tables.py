@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vflc.cli.columns import aligned, broken
+from vflc.report.numbers import measures
 
 if TYPE_CHECKING:
     from vflc_runtime.audit.report import AttackScore, Report
@@ -214,13 +215,11 @@ def number(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or not value else f"{value:.3e}"
+        return measures(value)[0]
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def numbers(values: Sequence[float | None]) -> list[str]:
     """Measures that are compared with each other: all as `number` writes the largest."""
-    largest = max((abs(value) for value in values if value is not None), default=0.0)
-    if "e" in number(largest):
-        return ["-" if value is None else f"{value:.3e}" for value in values]
-    return ["-" if value is None else f"{round(value, 4) + 0.0:.4f}" for value in values]  # no -0.0000
+    written = iter(measures(*(value for value in values if value is not None)))
+    return ["-" if value is None else next(written) for value in values]

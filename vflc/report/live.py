@@ -20,6 +20,7 @@ from vflc_runtime import events
 from vflc_runtime.errors import Failure
 
 from vflc.report.elements import tag
+from vflc.report.numbers import measure
 from vflc.report.page import page
 from vflc.report.shapes import EpochResults
 from vflc.report.shown import ShownRun, shown
@@ -110,7 +111,7 @@ class LivePage(AbstractContextManager["LivePage"]):
                 self._began, self._now = True, f"epoch {event.epoch:,} of {event.epochs:,} begins"
             case events.Progress():
                 rate = f"{event.rows_per_second:,.0f} rows a second"
-                loss = "" if event.loss is None else f", loss {event.loss:.4f} so far"
+                loss = "" if event.loss is None else f", loss {measure(event.loss)} so far"
                 self._now = f"epoch {event.epoch:,}, step {event.done:,} of {event.steps:,}{loss}, {rate}"
             case events.EpochEnded():
                 self._note({"epoch": event.epoch, "train": {}, "validation": {}}, event)

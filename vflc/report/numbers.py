@@ -11,12 +11,22 @@ PlotPoint = tuple[float, float]
 
 
 def measure(value: object) -> str:
-    """A result: to four places, or with an exponent where these do not show it; `–` where there is none."""
+    """A result, as `measures` writes it; `–` where there is none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or not value else f"{value:.3e}"
+    return f"{value:,}" if isinstance(value, int) else measures(value)[0]
+
+
+def measures(*values: float) -> list[str]:
+    """Results that are compared with each other, all as the largest is written.
+
+    That is to four places, whole from 10,000 on, and with an exponent where people would count digits.
+    """
+    largest = max((abs(value) for value in values), default=0.0)
+    if largest and not 1e-3 <= largest < 1e12:
+        return [f"{value:.3e}" for value in values]
+    places = 4 if round(largest, 4) < 1e4 else 0
+    return [f"{round(value, places) + 0.0:,.{places}f}" for value in values]  # no -0.0000
 
 
 def share(value: float | None) -> str:
