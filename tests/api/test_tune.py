@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
+from pyarrow.csv import write_csv
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.opened import open_run
 from vflc_runtime.run.train import TrainOptions
 
 from vflc.api.search import Search
-from vflc.api.tune import TrialResult, Tuning
+from vflc.api.trials import TrialResult, next_settings
+from vflc.api.tune import Tuning
+from vflc.cli.tune import command
 from vflc.diagnostics import Refused
 
 pytestmark = pytest.mark.skipif(find_spec("optuna") is None, reason="optuna is not installed")
@@ -103,6 +107,32 @@ def _damaged(spec: Path, out: Path, tables: dict[str, Any], name: str, text: str
     with pytest.raises(Failure) as failed:
         Tuning(spec, SEARCH, out, OPTIONS).run(5, tables, resume=True)
     assert failed.value.code == "VFL0621", text
+
+
+@pytest.mark.parametrize(
+    ("texts", "count"),
+    [(("int(1, 12)", "a, b"), 24), (("8, 16", "1, 2"), 4), (("uniform(1, 1.0000001)",), 1)],
+    ids=["numbers", "choices", "digits"],
+)
+def test_no_setting_is_tried_twice(texts: tuple[str, ...], count: int) -> None:
+    """Nor the best one, nor what diverged, until none is left; what comes next follows from the others."""
+    search = [Search.of(f"s{i}", text) for i, text in enumerate(texts)]
+    trials: list[TrialResult] = []
+    while (tried := next_settings(search, trials, 7)) is not None:
+        assert tried == next_settings(search, trials, 7)
+        value = None if len(trials) % 4 == 3 else float(tried["s0"])
+        trials.append(TrialResult(len(trials) + 1, tried, value, "auc", 1, {}, 0.0))
+    assert len(trials) == len({json.dumps(each.settings) for each in trials}) == count
+
+
+def test_a_search_ends_where_no_setting_is_left(spec: Path, tables: dict[str, Any], tmp_path: Path) -> None:
+    write_csv(tables["p"], tmp_path / "p.csv")
+    arguments = [str(spec), "--search", "batch=8,32", "--trials", "9", "--out", str(tmp_path / "t")]
+    arguments += ["--data", f"p={tmp_path / 'p.csv'}", "--threads", "1"]
+    found = CliRunner().invoke(command, arguments)
+    assert found.exit_code == 0, found.output
+    assert [line for line in found.output.splitlines() if "no setting is left to try after 2 trials" in line]
+    assert len(json.loads((tmp_path / "t" / "trials.json").read_text())) == 2
 
 
 def test_a_trial_that_diverges_has_no_value(spec: Path, tables: dict[str, Any], tmp_path: Path) -> None:

@@ -58,6 +58,13 @@ class Search(Struct, frozen=True):
             return IntDistribution(int(self.low), int(self.high))
         return FloatDistribution(self.low, self.high, log=self.way == "log")
 
+    @property
+    def count(self) -> float:
+        """How many values there are, infinity where they are not counted."""
+        if self.choices:
+            return len(self.choices)
+        return self.high - self.low + 1 if self.way == "int" else math.inf
+
     def written(self, value: Any) -> str:
         """A value that was drawn, as the spec writes it."""
         return str(value) if self.choices or self.way == "int" else f"{value:.6g}"

@@ -5,7 +5,7 @@
     OUT/best/          the run of the best one
 
 What a trial tries follows from the seed and from the trials before it alone, so that a search that was
-interrupted goes on as if it had not been.
+interrupted goes on as if it had not been. Nothing is tried twice: a run with protections spends privacy.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct, to_builtins
-from vflc_common.metrics import smaller_is_better
+from msgspec import to_builtins
 from vflc_common.words import DEFAULT_BACKEND
 from vflc_runtime import files
 from vflc_runtime.bundle.folder import open_any
@@ -37,24 +36,9 @@ from vflc_runtime.run.work import work_of
 
 from vflc import driver
 from vflc.api.search import Search
+from vflc.api.trials import TrialResult, goodness, next_settings
 
 SEARCH, TRIALS, BEST = "tune.json", "trials.json", "best"
-
-
-class TrialResult(Struct, frozen=True):
-    """What came of one trial: the settings it tried, and what the run reached with them.
-
-    `value` is that of the metric which the spec monitors, of the best epoch; None where training diverged, or
-    the metric was undefined.
-    """
-
-    number: int
-    settings: dict[str, str]
-    value: float | None
-    metric: str | None
-    epoch: int | None
-    validation: dict[str, float | None]
-    seconds: float
 
 
 class Tuning:
@@ -66,6 +50,9 @@ class Tuning:
         out: the folder.
         options: of each run; its seed is the search's, too.
         overrides: settings that are the same in all trials.
+
+    Attributes:
+        exhausted: whether no setting was left to try before there were as many trials as wanted.
 
     Raises:
         Failure: VFL0749 where one of them is searched, too.
@@ -88,6 +75,7 @@ class Tuning:
                 "VFL0749", f"`{name}` is searched, and --set gives it a value", "give only one of them"
             )
         self.trials: list[TrialResult] = []
+        self.exhausted = False
 
     def run(
         self,
@@ -97,7 +85,7 @@ class Tuning:
         listen: Listener = silent,
         told: Callable[[TrialResult], None] = lambda result: None,
     ) -> None:
-        """Goes on until there are so many trials; `told` is told of each.
+        """Goes on until there are so many trials, or all settings are tried; `told` is told of each.
 
         Raises:
             Failure: VFL0503, Optuna is not installed; VFL0624, the folder holds something; VFL0750, another
@@ -110,7 +98,11 @@ class Tuning:
         for result in self.trials:
             told(result)
         while len(self.trials) < trials:
-            result = self._next(sources, listen)
+            tried = next_settings(self.search, self.trials, self.options.seed or 0)
+            if tried is None:
+                self.exhausted = True
+                break
+            result = self._trained(tried, sources, listen)
             self.trials.append(result)
             files.write_json(self.out / TRIALS, to_builtins(self.trials))
             told(result)
@@ -169,9 +161,10 @@ class Tuning:
         known = trial.value is None or trial.metric is not None
         return tried and known and all(each.holds(trial.settings[each.name]) for each in self.search)
 
-    def _next(self, sources: Mapping[str, TableSource], listen: Listener) -> TrialResult:
+    def _trained(
+        self, tried: dict[str, str], sources: Mapping[str, TableSource], listen: Listener
+    ) -> TrialResult:
         number = len(self.trials) + 1
-        tried = self._chosen(number)
         run = self.out / "trial"
         shutil.rmtree(run, ignore_errors=True)
         try:
@@ -202,7 +195,9 @@ class Tuning:
 
     def _rows(self, sources: Mapping[str, TableSource]) -> dict[str, str]:
         """By what a search that goes on knows its rows again: as the first trial has them."""
-        with self._compiled(self._chosen(1)) as bundle:
+        tried = next_settings(self.search, (), self.options.seed or 0)
+        assert tried is not None, "a search has two settings at least"
+        with self._compiled(tried) as bundle:
             work = work_of(open_any(bundle, engine=self.options.engine), self.options)
             settings = new_settings(work.bundle, self.options)
             work.load(sources, settings, None, silent)
@@ -217,27 +212,6 @@ class Tuning:
         shutil.rmtree(self.out / BEST, ignore_errors=True)
         run.rename(self.out / BEST)
 
-    def _chosen(self, number: int) -> dict[str, str]:
-        """What a trial tries, by the trials before it and a seed of its own."""
-        import optuna
-        from optuna.trial import TrialState, create_trial
-
-        drawn = hashlib.sha256(f"vflc tune {self.options.seed or 0} {number}".encode()).digest()
-        sampler = optuna.samplers.TPESampler(seed=int.from_bytes(drawn[:4], "little"))
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        spaces = {each.name: each.distribution() for each in self.search}
-        for result in self.trials:
-            study.add_trial(
-                create_trial(
-                    state=TrialState.FAIL if result.value is None else TrialState.COMPLETE,
-                    params={each.name: each.read(result.settings[each.name]) for each in self.search},
-                    distributions=spaces,
-                    value=None if result.value is None else goodness(result),
-                )
-            )
-        chosen = study.ask(spaces).params
-        return {each.name: each.written(chosen[each.name]) for each in self.search}
-
 
 def _of_users(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Of a population, which monitors nothing, the loss of the users kept for validation, at the end."""
@@ -251,9 +225,3 @@ def _check_optuna() -> None:
     except ImportError:
         raise Failure("VFL0503", "`vflc tune` needs Optuna", "pip install 'vflc[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def goodness(result: TrialResult) -> float:
-    """More is better."""
-    assert result.value is not None and result.metric is not None
-    return -result.value if smaller_is_better(result.metric) else result.value

@@ -22,7 +22,8 @@ from vflc.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vflc.api.tune import TrialResult, Tuning
+    from vflc.api.trials import TrialResult
+    from vflc.api.tune import Tuning
 
 
 @click.command("tune")
@@ -82,6 +83,8 @@ def command(
     except KeyboardInterrupt:
         click.echo(f"{len(tuning.trials)} trials are kept in {where}: --resume continues", err=True)
         raise
+    if tuning.exhausted:
+        click.echo(f"no setting is left to try after {len(tuning.trials)} trials", err=True)
     if as_json:
         print_json(_found(tuning))
         return
@@ -114,7 +117,7 @@ def _shown(tuning: Tuning) -> Iterator[str]:
     """A table of all trials, the best first, and its settings as options."""
     import shlex
 
-    from vflc.api.tune import goodness
+    from vflc.api.trials import goodness
     from vflc.cli.columns import aligned
     from vflc.cli.tables import columns, number
 
