@@ -35,7 +35,7 @@ def import_keras(who: str) -> Any:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _quiet():
+        with quiet():
             import keras
     except ImportError as missing:
         message = f"{who} needs TensorFlow, which cannot be imported: {missing}"
@@ -47,7 +47,7 @@ def import_keras(who: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps what TensorFlow's libraries say while they load, and protobuf of each file later, from people."""
     warnings.filterwarnings("ignore", "Protobuf gencode version", UserWarning)
     kept = os.dup(2)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vflc_common.keras import _quiet
+from vflc_common.keras import quiet
 from vflc_runtime.bundle.plan import Initializer, Weight
 from vflc_runtime.bundle.plan_keras import LayerVariable
 from vflc_runtime.engines import keras_setup
@@ -77,10 +77,10 @@ def test_threads_are_asked_for_and_later_wishes_not_heard(monkeypatch: pytest.Mo
 
 
 def test_what_libraries_say_while_they_load_is_kept_from_people(capfd: pytest.CaptureFixture[str]) -> None:
-    with _quiet():
+    with quiet():
         os.write(2, b"loading")
     os.write(2, b"after")
-    with pytest.raises(KeyError), _quiet():
+    with pytest.raises(KeyError), quiet():
         raise KeyError
     os.write(2, b" all")
     assert capfd.readouterr().err == "after all"

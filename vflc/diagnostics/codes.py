@@ -245,6 +245,7 @@ CODES: dict[str, str] = {
     "VFL0787": "The GPU's memory does not suffice",
     "VFL0790": "A setting of large tables that makes no sense",
     "VFL0791": "Large tables that find no room in a file",
+    "VFL0792": "A setting of XLA that makes no sense",
     "VFL0781": "bfloat16 that has no effect",
     "VFL0766": "A part of a model that vflc exported",
     "VFL0770": "Weights of evidence for a label that never varies",

@@ -63,6 +63,11 @@ class KerasEngine:
         self._step = self._done = self._rows = 0
         self._copies: Mapping[str, Any] = {}
 
+    @property
+    def _persistent(self) -> bool:
+        """Whether tapes are: of what such a one sees TensorFlow prepares gradients of gradients, too."""
+        return len(self._gradients) > 1
+
     def _needed(self, program: str) -> list[str]:
         """The random values that the models of a program read."""
         read = {x for name in self._graphs[program] for x in self.plan.graphs[name].inputs}
@@ -70,9 +75,7 @@ class KerasEngine:
 
     def begin(self, program: str, inputs: Mapping[str, Array], rows: int, step: int) -> None:
         self._step, self._rows, self._values, self._updated = step, rows, {}, False
-        # of what a persistent tape sees TensorFlow prepares gradients of gradients, too
-        several = len(self._gradients) > 1
-        self._tape = self._tf.GradientTape(persistent=several) if program == "train" else None
+        self._tape = self._tf.GradientTape(self._persistent) if program == "train" else None
         self._weights.refresh(self._graphs[program], {} if program == "train" else self._current())
         for name, array in inputs.items():
             self.put(name, np.asarray(array, self._dtypes[name]))
@@ -89,8 +92,7 @@ class KerasEngine:
         elif self._tape is None:
             self._models[graph].run(self._values)
         else:
-            with self._tape:
-                self._models[graph].run(self._values)
+            self._models[graph].run_on(self._tape, self._persistent, self._values)
 
     def catch_up(self, update: str) -> None:
         if self._updates is not None:

@@ -13,6 +13,7 @@ from vflc_runtime.bundle.plan import Plan, Weight
 from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.initial import first_value
 from vflc_runtime.engines.keras_setup import tensorflow
+from vflc_runtime.engines.keras_xla import by_xla
 
 KerasValues = dict[str, Any]
 
@@ -21,13 +22,14 @@ class Forward:
     """A model of the plan, called on a dictionary of values."""
 
     def __init__(self, plan: Plan, graph: str) -> None:
-        self.entry = plan.graphs[graph]
+        self.entry, self._name = plan.graphs[graph], f"the graph {graph!r} of {plan.place}"
         self.model = load_model(plan.graph_content(graph), plan.graph_path(graph))
         tf = tensorflow().tf
         signature = [tf.TensorSpec(t.shape, t.dtype) for t in self.model.inputs]
         # A model that reads nothing has one input of its own, which is 1.
         self._alone = () if self.entry.inputs else (tf.ones(1, self.model.inputs[0].dtype),)
         self._call = tf.function(self._outputs, autograph=False, input_signature=signature)
+        self._call_on_tape: Any = None
         if len(signature) != len(self.entry.inputs) + len(self._alone):
             raise damaged(f"{plan.graph_path(graph)} has other inputs than plan.json declares")
 
@@ -36,8 +38,20 @@ class Forward:
 
     def run(self, values: KerasValues) -> None:
         """Takes inputs from `values` and puts outputs there."""
-        made = self._call(*(values[name] for name in self.entry.inputs), *self._alone)
+        made = self._call(*self._given(values))
         values.update(zip(self.entry.outputs, made, strict=True))
+
+    def run_on(self, tape: Any, persistent: bool, values: KerasValues) -> None:
+        """The same for a tape to see, which is persistent or not; by XLA where that is wanted."""
+        given = self._given(values)
+        if self._call_on_tape is None:
+            self._call_on_tape = by_xla(self._name, self._call, given, persistent)
+        with tape:
+            made = self._call_on_tape(*given)
+        values.update(zip(self.entry.outputs, made, strict=True))
+
+    def _given(self, values: KerasValues) -> list[Any]:
+        return [*(values[name] for name in self.entry.inputs), *self._alone]
 
 
 def call_model(model: Any, inputs: list[Any]) -> list[Any]:

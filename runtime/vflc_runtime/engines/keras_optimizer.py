@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from vflc_runtime.bundle.plan import Optimizer, Plan
 from vflc_runtime.bundle.plan_rows import CatchUp
 from vflc_runtime.engines.keras_models import call_model, load_model
 from vflc_runtime.engines.keras_setup import tensorflow
+from vflc_runtime.engines.keras_xla import by_xla
 from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.replay import replay
 
@@ -34,6 +36,14 @@ class KerasOptimizer:
         self.clip_norm = optimizer.clip_norm
         if isinstance(self.late, CatchUp):
             self.history = History(self.late.missed, self._series if self.late.series else None)
+
+    def of_size(self, size: int) -> KerasOptimizer:
+        """The same for weights of that many numbers alone: by XLA, which compiles it once, where wanted."""
+        found, call = copy(self), self._calls[self._graph]
+        shapes = [(size,) if each.shape.rank else () for each in call.input_signature]
+        zeros = [self._tf.zeros(n, each.dtype) for n, each in zip(shapes, call.input_signature, strict=True)]
+        found._calls = {**self._calls, self._graph: by_xla(f"the optimizer {self._graph!r}", call, zeros)}
+        return found
 
     def _run(self, graph: str, given: dict[str, Any]) -> dict[str, Any]:
         entry = self._plan.graphs[graph]

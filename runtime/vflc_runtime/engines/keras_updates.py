@@ -108,7 +108,8 @@ class _DenseUpdater:
         self, plan: Plan, update: DenseUpdate, optimizer: KerasOptimizer, weights: PlaceWeights
     ) -> None:
         self._tf = tf = tensorflow().tf
-        self._plan, self._update, self._optimizer, self._weights = plan, update, optimizer, weights
+        self._plan, self._update, self._weights = plan, update, weights
+        self._optimizer = optimizer.of_size(update.size)
         self._sizes = [plan.arrays[name].size for name in update.arrays]
         self._slots = {
             slot.name: tf.Variable(np.full(update.size, slot.init, plan.precision))

@@ -19,6 +19,7 @@ from vflc_common.words import DEFAULT_ENGINE
 from vflc_runtime.bundle.folder import Bundle, PopulationBundle, is_population
 from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.bundle.population_settings import ReconstructSettings
+from vflc_runtime.engines import keras_xla
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.state import RunFolder
 
@@ -230,6 +231,7 @@ def bits(settings: Mapping[str, Any], engine: str, threads: int | None) -> dict[
     what = ("digest", "data", "batch", "seed", "validation", "shuffle", "fold")
     library = import_module(find_engine(engine).library)
     kernels = [vflc_kernels.identity()] if library.__name__ == "onnxruntime" else []
+    kernels += ["XLA"] if library.__name__ == "tensorflow" and keras_xla.wanted() else []
     return {
         **{name: settings.get(name) for name in what},
         "engine": engine,
