@@ -71,6 +71,11 @@ class Grant(Struct, frozen=True):
     programs: tuple[str, ...] = PROGRAMS
     held: bool = False
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it grants less than all of the column."""
+        return self.epsilon is not None or self.bits is not None
+
 
 class Release(Struct, frozen=True):
     """`release PARTY { … }`: grants, and limits that all that leaves the party must fit."""

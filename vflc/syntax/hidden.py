@@ -38,6 +38,8 @@ def report_hidden(source: SourceText, collector: DiagnosticCollector) -> None:
 
 def report_lookalikes(source: SourceText, tokens: Sequence[Token], collector: DiagnosticCollector) -> None:
     """Refuses names of several alphabets, and two different names that look the same."""
+    if source.text.isascii():
+        return  # such names look like themselves alone
     first: dict[str, Token] = {}
     names: dict[str, Token] = {}
     for token in tokens:

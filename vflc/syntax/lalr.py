@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import vflc_grammars
 from msgspec import Struct, field, json
@@ -37,6 +37,17 @@ class Token(str):
         self = str.__new__(cls, value)
         self.type, self.value, self.start_pos, self.end_pos = type, value, start_pos, end_pos
         return self
+
+    def moved(self, by: int) -> Token:
+        """The same, so many characters later."""
+        return Token(self.type, self.value, self.start_pos + by, self.end_pos + by)
+
+
+class LexedText(NamedTuple):
+    """The tokens of a text that rules have, and those that none has, but for space."""
+
+    kept: Sequence[Token]
+    ignored: Sequence[Token]
 
 
 class GrammarRule(Struct, frozen=True):
@@ -140,12 +151,13 @@ class Lexer:
         self.matches = re.compile(tables.pattern).finditer
         self.words, self.ignored = tables.words, frozenset(tables.ignored)
 
-    def lex(self, text: str) -> tuple[list[Token], list[Token]]:
-        """The tokens that rules have, and those that none has, but for space."""
+    def lex(self, text: str, start: int = 0, stop: int | None = None) -> LexedText:
+        """The tokens of a text, or of some lines of it: none but space goes on from one line to the next."""
         kept: list[Token] = []
         ignored: list[Token] = []
-        words, passed, at = self.words, self.ignored, 0
-        for found in self.matches(text):
+        stop = len(text) if stop is None else stop
+        words, passed, at = self.words, self.ignored, start
+        for found in self.matches(text, start, stop):
             type, value = found.lastgroup, found.group()
             assert type, "each terminal is a group"
             end = at + len(value)
@@ -156,8 +168,8 @@ class Lexer:
             elif type != "SPACE":
                 ignored.append(Token(type, value, at, end))
             at = end
-        assert at == len(text), "some terminal takes any character"
-        return kept, ignored
+        assert at == stop, "some terminal takes any character"
+        return LexedText(kept, ignored)
 
 
 class Parser:

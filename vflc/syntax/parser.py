@@ -6,6 +6,7 @@ bound go to `Spec.poisoned`, so that nobody complains that they are unknown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -18,7 +19,7 @@ from vflc.syntax.builder import Builder
 from vflc.syntax.expressions import MAX_DEPTH, TooDeep
 from vflc.syntax.hidden import report_hidden, report_lookalikes
 from vflc.syntax.lalr import END, Lexer, Parser, Tables, Token
-from vflc.syntax.reuse import ParsedText, middle, moved, parsed_between
+from vflc.syntax.reuse import ParsedText, lexed, middle, moved, parsed_between
 from vflc.syntax.tokens import Scan, scan
 from vflc.syntax.tree import Item, Spec
 
@@ -80,7 +81,7 @@ def parse_again(
     if len(source.text) > MAX_CHARACTERS:
         found = _too_large(source)
         collector.error(found.code, found.message, found.span, found.help)
-        return ParsedText(Spec((), (), frozenset(), everything), (), False)
+        return ParsedText(Spec((), (), frozenset(), everything), None, (), False)
     parser = _parser()
     with parser.lock:
         return parser.parse(source, collector, everything, before)
@@ -115,11 +116,11 @@ class _Parser:
         everything: Span,
         before: ParsedText | None,
     ) -> ParsedText:
-        tokens, ignored = self.lexer.lex(source.text)
+        tokens = lexed(self.lexer, source.text, before)
         report_hidden(source, collector)
-        _report_strays(source, ignored, collector)
-        report_lookalikes(source, tokens, collector)
-        found = scan(source, tokens, ignored, collector)
+        _report_strays(source, tokens.ignored, collector)
+        report_lookalikes(source, tokens.kept, collector)
+        found = scan(source, tokens.kept, tokens.ignored, collector)
         poisoned: set[str] = set()
         items: tuple[Item, ...] = ()
         kept = self._kept(found, before) if before is not None and not found.damaged else None
@@ -138,7 +139,7 @@ class _Parser:
         poisoned |= self.builder.dropped
         collector.left_out |= poisoned
         spec = Spec(items, found.comments, frozenset(poisoned), everything)
-        return ParsedText(spec, found.tokens, not (poisoned or found.damaged or self.builder.slips))
+        return ParsedText(spec, tokens, found.tokens, not (poisoned or found.damaged or self.builder.slips))
 
     def _kept(self, found: Scan, before: ParsedText) -> tuple[Item, ...] | None:
         """The statements of a text with those that it shares with another; None where it is parsed anew."""
@@ -191,7 +192,7 @@ class _Stopped(Struct, frozen=True):
     deep: Span | None = None
 
 
-def _report_strays(source: SourceText, ignored: list[Token], collector: DiagnosticCollector) -> None:
+def _report_strays(source: SourceText, ignored: Sequence[Token], collector: DiagnosticCollector) -> None:
     end = -1
     for token in ignored:
         start = token.start_pos

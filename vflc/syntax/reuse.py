@@ -16,8 +16,10 @@ from msgspec.structs import astuple
 
 from vflc.diagnostics import SourceText, Span
 from vflc.syntax import tree
-from vflc.syntax.lalr import END, Parser, Token
+from vflc.syntax.lalr import END, LexedText, Lexer, Parser, Token
 
+_PLAIN = frozenset({type(None), str, int, bool, float})
+"""Types of what has no place in a text."""
 COLUMN = "column"
 """What rules of the grammar make of a column's tokens."""
 
@@ -26,11 +28,13 @@ class ParsedText(Struct, frozen=True):
     """A text that was parsed.
 
     Args:
+        lexed: its tokens, before words were classified; None of a text that is too large.
         tokens: as they were classified.
         whole: whether it has nothing that does not parse; what has is parsed as a whole.
     """
 
     spec: tree.Spec
+    lexed: LexedText | None
     tokens: Sequence[Token]
     whole: bool
 
@@ -62,6 +66,26 @@ class KeptColumn(Struct, frozen=True):
     column: tree.Column
     size: int
     by: int
+
+
+def lexed(lexer: Lexer, text: str, before: ParsedText | None) -> LexedText:
+    """The tokens of a text: those of lines that begin or end the version before alike are taken over."""
+    if before is None or before.lexed is None:
+        return lexer.lex(text)
+    kept, ignored = before.lexed
+    old, by = before.text, len(text) - len(before.text)
+    start = text.rfind("\n", 0, _alike(old, text)) + 1
+    most = min(len(old), len(text)) - start
+    last = text.find("\n", len(text) - min(_alike(old[::-1], text[::-1]), most)) + 1
+    stop = last or len(text)
+    between = lexer.lex(text, start, stop)
+
+    def taken_over(tokens: Sequence[Token], new: Sequence[Token]) -> list[Token]:
+        head = bisect_left(tokens, start, key=_start)
+        tail = tokens[bisect_left(tokens, stop - by, key=_start) :]
+        return [*tokens[:head], *new, *(tail if by == 0 else (token.moved(by) for token in tail))]
+
+    return LexedText(taken_over(kept, between.kept), taken_over(ignored, between.ignored))
 
 
 def middle(before: ParsedText, text: str, tokens: Sequence[Token]) -> Middle | None:
@@ -142,24 +166,25 @@ def moved(items: Sequence[Any], source: SourceText, by: int) -> list[Any]:
 
     def part(value: Any) -> Any:
         kind = type(value)
+        if kind is tree.Name:
+            return tree.Name(value.text, span(value.span))
         if kind is Span:
             return Span(source, value.start + by, value.end + by)
         if kind is tuple:
-            return tuple(map(part, value))
-        if kind is tree.Name:
-            return tree.Name(value.text, span(value.span))
+            return tuple([part(each) for each in value]) if value else value
         if kind is tree.Ref:
             return tree.Ref(value.name, span(value.span))
-        if kind is tree.Argument:
-            name = value.name and tree.Name(value.name.text, span(value.name.span))
-            return tree.Argument(name, part(value.value), span(value.span))
         if kind is tree.Number:
             return tree.Number(value.value, span(value.span))
-        if kind is tree.EncoderCall:
-            return tree.EncoderCall(part(value.name), part(value.arguments), span(value.span))
-        return kind(*map(part, astuple(value))) if kind.__module__ == tree.__name__ else value
+        if kind.__module__ != tree.__name__:
+            return value
+        return kind(*[each if type(each) in _PLAIN else part(each) for each in astuple(value)])
 
     return [part(item) for item in items]
+
+
+def _start(token: Token) -> int:
+    return token.start_pos
 
 
 def _end(token: Token) -> int:
@@ -181,6 +206,6 @@ def _alike(first: str, second: str) -> int:
 def _same_tokens(first: Sequence[Token], second: Sequence[Token], most: int, by: int) -> int:
     """How many tokens, of those of the same characters, begin at the same and are of the same kinds."""
     for index, (one, other) in enumerate(zip(first[:most], second, strict=False)):
-        if one.type != other.type or one.start_pos + by != other.start_pos:
+        if one is not other and (one.type != other.type or one.start_pos + by != other.start_pos):
             return index
     return min(most, len(second))

@@ -8,7 +8,7 @@ complaints are about something else.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from msgspec import Struct, field
 
@@ -52,6 +52,11 @@ _HEADS = {
 _INFIX = {"at": "AT", "of": "OF", "for": "FOR", "in": "IN", "if": "IF", "and": "AND", "or": "OR"}
 _OF_PROTECT = {"on": "ON", "to": "TO", "with": "WITH", "because": "BECAUSE"}
 _ALWAYS = {"not": "NOT", "true": "TRUE", "false": "FALSE"}
+WORDS = frozenset(
+    {"weights", "as", "by", "where", "gradients", *_INFIX, *_OF_PROTECT, *_ALWAYS}
+    | {word for words in KEYWORDS.values() for word in words}
+)
+"""Words that may be something else than a name."""
 NAMED_NEXT = {
     "USE", "PARTY", "KEY", "ROWS", "MISSING", "DROP", "COLUMN", "AS", "BLOCK", "SCOPE", "PREDICT", "PROTECT",
     "ACCEPT",
@@ -128,7 +133,8 @@ def scan(
         result.broken.update(starts[after : after + 1])
     result.comments = tuple(comments)
     result.damaged.update(result.broken)
-    if (deep := _too_deep(result.tokens)) is not None:
+    brackets = [token for token in result.tokens if token.type in _TEXT]
+    if (deep := _too_deep(brackets)) is not None:
         collector.error(
             "VFL0006",
             f"brackets are nested more than {MAX_BRACKETS} levels deep",
@@ -137,8 +143,9 @@ def scan(
         )
         result.tokens = []
         return result
-    _match(result, collector)
-    result.bodies = [body for body, _ in _bodies(result.tokens)]
+    if not _balanced(brackets):
+        _match(result, collector)
+    result.bodies = _bodies(result.tokens)
     _classify(result)
     return result
 
@@ -157,29 +164,27 @@ def _like(token: Token, kind: str, value: str) -> Token:
 # --- brackets -----------------------------------------------------------------------------------
 
 
-def _too_deep(tokens: list[Token]) -> Token | None:
+def _too_deep(brackets: list[Token]) -> Token | None:
     depth = 0
-    for token in tokens:
+    for token in brackets:
         depth += (token.type in OPENERS) - (token.type in CLOSERS and depth > 0)
         if depth > MAX_BRACKETS:
             return token
     return None
 
 
-def _balanced(tokens: list[Token]) -> bool:
+def _balanced(brackets: list[Token]) -> bool:
     open_: list[str] = []
-    for token in tokens:
+    for token in brackets:
         if token.type in OPENERS:
             open_.append(token.type)
-        elif token.type in CLOSERS and (not open_ or open_.pop() != CLOSERS[token.type]):
+        elif not open_ or open_.pop() != CLOSERS[token.type]:
             return False
     return not open_
 
 
 def _match(scan: Scan, collector: DiagnosticCollector) -> None:
-    """Makes brackets match: by indentation, once it is clear that they do not."""
-    if _balanced(scan.tokens):
-        return
+    """Makes brackets match, of which some do not: by indentation."""
     out: list[Token] = []
     stack: list[Token] = []
     head = 0  # where in `out` the last statement starts that a block should follow
@@ -278,14 +283,16 @@ def _indent(text: str, token: Token) -> int:
 # --- words --------------------------------------------------------------------------------------
 
 
-def _bodies(tokens: list[Token]) -> Iterator[tuple[str, int]]:
-    stack = ["top"]
+def _bodies(tokens: list[Token]) -> list[str]:
+    """For each token the kind of body it stands in."""
+    stack, found = ["top"], list[str]()
     for index, token in enumerate(tokens):
         if token.type in CLOSERS and len(stack) > 1:
             stack.pop()
-        yield stack[-1], index
+        found.append(stack[-1])
         if token.type in OPENERS:
             stack.append(_kind(tokens, index, stack[-1]))
+    return found
 
 
 def _kind(tokens: list[Token], index: int, outer: str) -> str:
@@ -311,45 +318,55 @@ def _kind(tokens: list[Token], index: int, outer: str) -> str:
 
 
 def _classify(scan: Scan) -> None:
-    """Sets the types of words, left to right: keywords where they can be, names elsewhere."""
+    """Finds the types of words, left to right: keywords where they can be, names elsewhere.
+
+    A word of another type than it had is another token: those of the lexer are shared with other versions.
+    """
     tokens, protecting = scan.tokens, False
     for index, token in enumerate(tokens):
         if not token.value.isidentifier():
             continue
-        before = tokens[index - 1].type if index else ""
+        body, type = scan.bodies[index], "NAME"
         following = tokens[index + 1] if index + 1 < len(tokens) else None
-        body = scan.bodies[index]
-        keyword = KEYWORDS.get(body, {}).get(token.value)
-        token.type = "NAME"
-        if following is not None and following.type == "EQUAL":
+        bound = following is not None and following.type == "EQUAL"
+        if token.value in WORDS and not bound:
+            type, protecting = _type(scan, index, body, following, protecting)
+        elif bound:
             protecting = protecting and body != "top"
-        elif body == "release" or before == "DOT":
-            pass
-        elif keyword and _starts(scan, index, before):
-            token.type = keyword
-            protecting = keyword in ("PROTECT", "ACCEPT")
-        elif before == "PROTECT" and token.value == "weights" and _is_of_weights(following):
-            token.type = "WEIGHTS"
-        elif before in NAMED_NEXT and not (protecting and token.value == "gradients"):
-            pass
-        elif token.value == "as" and body == "party" and _is_type(tokens, index - 1):
-            token.type = "AS"
-        elif token.value in _INFIX and (
-            before in OPERAND_END
-            or before in ("FUSE", "WEIGHTS")
-            or (protecting and body == "top" and before == "STAR")
-        ):
-            token.type = _INFIX[token.value]
-        elif token.value == "by" and body == "settings" and before in OPERAND_END:
-            token.type = "BY"
-        elif token.value in _ALWAYS:
-            token.type = _ALWAYS[token.value]
-        elif body == "settings" and token.value == "where" and tokens[index - 1].value == "validation":
-            token.type = "WHERE"
-        elif protecting and body == "top" and token.value in _OF_PROTECT:
-            token.type = _OF_PROTECT[token.value]
-        elif token.value == "gradients" and following is not None and following.value == "to":
-            token.type = "GRADIENTS" if protecting else "NAME"
+        if type != token.type:
+            tokens[index] = _like(token, type, token.value)
+
+
+def _type(scan: Scan, index: int, body: str, following: Token | None, protecting: bool) -> tuple[str, bool]:
+    """The type of a word that may be a keyword, and whether `protect` or `accept` goes on behind it."""
+    tokens, word = scan.tokens, scan.tokens[index].value
+    before = tokens[index - 1].type if index else ""
+    keyword = KEYWORDS.get(body, {}).get(word)
+    if body == "release" or before == "DOT":
+        return "NAME", protecting
+    if keyword and _starts(scan, index, before):
+        return keyword, keyword in ("PROTECT", "ACCEPT")
+    if before == "PROTECT" and word == "weights" and _is_of_weights(following):
+        return "WEIGHTS", protecting
+    if before in NAMED_NEXT and not (protecting and word == "gradients"):
+        return "NAME", protecting
+    if word == "as" and body == "party" and _is_type(tokens, index - 1):
+        return "AS", protecting
+    ended = before in OPERAND_END
+    in_protect = protecting and body == "top"
+    if word in _INFIX and (ended or before in ("FUSE", "WEIGHTS") or (in_protect and before == "STAR")):
+        return _INFIX[word], protecting
+    if word == "by" and body == "settings" and ended:
+        return "BY", protecting
+    if word in _ALWAYS:
+        return _ALWAYS[word], protecting
+    if body == "settings" and word == "where" and tokens[index - 1].value == "validation":
+        return "WHERE", protecting
+    if in_protect and word in _OF_PROTECT:
+        return _OF_PROTECT[word], protecting
+    if word == "gradients" and following is not None and following.value == "to" and protecting:
+        return "GRADIENTS", protecting
+    return "NAME", protecting
 
 
 def _is_type(tokens: list[Token], index: int) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 from msgspec import Struct
-from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
 
 from vflc.ir.graph import Node, SecretSource
@@ -46,22 +46,39 @@ class Leak(Struct, frozen=True):
         return self.width >= max(1, self.slopes - 1)
 
 
-class Analysis(Struct, frozen=True):
-    """All that the findings and the manifest are made from.
+class Analysis(Struct, frozen=True, dict=True):
+    """All that the findings and the manifest are made from; what takes long is found when first asked for.
 
     Args:
-        train, inference: facts about forward values of both graphs.
         guards: the mechanism that an edge's value came out of, by edge id.
-        leaks: of every place that receives gradients and every term of the objective.
         bare: ids of edges whose value no weight stands before, and no spec asks for as it is.
     """
 
     model: Partitioned
-    train: Mapping[str, Fact]
-    inference: Mapping[str, Fact]
     guards: Mapping[str, tuple[Guard, ...]]
-    leaks: tuple[Leak, ...]
     bare: frozenset[str]
+
+    @cached_property
+    def train(self) -> Mapping[str, Fact]:
+        """Facts about forward values in training."""
+        return facts(self.model, self.model.graph)
+
+    @cached_property
+    def inference(self) -> Mapping[str, Fact]:
+        """The same outside of it."""
+        model = self.model
+        both = {id(node): self.train[node.id] for node in model.graph if node.id in self.train}
+        return facts(model, model.inference, both)
+
+    @cached_property
+    def scores(self) -> tuple[ScoreBesideLabels, ...]:
+        """Where terms of the objective judge the model."""
+        return tuple(scores(self.model))
+
+    @cached_property
+    def leaks(self) -> tuple[Leak, ...]:
+        """Of every place that receives gradients and every term of the objective."""
+        return tuple(leak for score in self.scores for leak in _leaks(self, score))
 
     def fact(self, edge: Edge) -> Fact:
         """Of a forward edge, in training where it crosses there."""
@@ -90,22 +107,16 @@ def analyse(model: Partitioned) -> Analysis:
         if edge.node in raw[edge.programs[0]]
         and not asked_for(model.graph_of(edge.programs[0]), edge.node, edge.target)
     )
-    train = facts(model, model.graph)
-    both = {id(node): train[node.id] for node in model.graph if node.id in train}
-    inference = facts(model, model.inference, both)
-    found = Analysis(model, train, inference, guards, (), bare)
-    leaks = [leak for score in scores(model) for leak in _leaks(found, score)]
-    return replace(found, leaks=tuple(leaks))
+    return Analysis(model, guards, bare)
 
 
 def owners(labels: tuple[SecretSource, ...]) -> set[str]:
     return {label.party for label in labels}
 
 
-def _leaks(analysis: Analysis, score: ScoreBesideLabels) -> list[Leak]:
+def _leaks(analysis: Analysis, score: ScoreBesideLabels) -> Iterator[Leak]:
     """What each receiver of gradients learns of a loss; owners of all its labels know them."""
     model = analysis.model
-    found = []
     receivers = dict.fromkeys(e.target for e in model.edges if e.phase == "backward" and e.gradient_of)
     for receiver in receivers:
         if owners(score.labels) <= {receiver}:
@@ -120,8 +131,7 @@ def _leaks(analysis: Analysis, score: ScoreBesideLabels) -> list[Leak]:
                 if coefficient is not None:
                     edges[edge.id] = coefficient
         if edges:
-            found.append(_leak(analysis, score, receiver, edges, paths))
-    return found
+            yield _leak(analysis, score, receiver, edges, paths)
 
 
 def _leak(

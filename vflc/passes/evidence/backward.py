@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from vflc.ir.graph import SecretSource
 from vflc.ir.learn import Evidence
 from vflc.ir.model import Edge
+from vflc.ir.stages import Partitioned
 from vflc.ops.loss import rule_of
 from vflc.ops.reading import reads_rows
 from vflc.passes.evidence.analysis import Analysis, Leak, owners
 from vflc.passes.evidence.found import Found
+from vflc.passes.evidence.scores import ScoreBesideLabels
 
 
 def labels_in_gradients(analysis: Analysis) -> Iterator[Evidence]:
@@ -80,15 +82,13 @@ def table_rows(analysis: Analysis) -> Iterator[Evidence]:
 def end_findings(analysis: Analysis) -> Iterator[Found]:
     """The end of the model at a party with features and without the labels."""
     model = analysis.model
-    seen: set[tuple[str, str]] = set()
-    for leak in analysis.leaks:
+    ends = {score.node for score in analysis.scores if _is_elsewhere(model, score)}
+    seen: set[str] = set()
+    for leak in analysis.leaks if ends else ():
         score = model.graph[leak.score.node]
-        party = model.party(score.place or "")
-        has_features = party is not None and any(column.kind == "feature" for column in party.columns)
-        key = (leak.score.node, leak.receiver)
-        if leak.receiver != score.place or not has_features or key in seen or leak.score.guarded:
+        if score.id not in ends or score.id in seen or leak.receiver != score.place or leak.score.guarded:
             continue
-        seen.add(key)
+        seen.add(score.id)
         holder = ", ".join(sorted(owners(leak.score.labels)))
         yield Found(
             "VFL0325",
@@ -98,3 +98,11 @@ def end_findings(analysis: Analysis) -> Iterator[Found]:
             score.span,
             f"compute it at {holder}, or at a party without data",
         )
+
+
+def _is_elsewhere(model: Partitioned, score: ScoreBesideLabels) -> bool:
+    """Whether a party with features that does not own all labels computes the end of the model."""
+    party = model.party(model.graph[score.node].place or "")
+    if party is None or owners(score.labels) <= {party.name}:
+        return False
+    return any(column.kind == "feature" for column in party.columns)

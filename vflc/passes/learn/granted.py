@@ -141,18 +141,19 @@ class _Deal(Struct, frozen=True):
 
     def _exceeded(self) -> Iterator[tuple[Grant, Bound, str]]:
         """Grants whose bound is not kept, what is learned instead, and what would help."""
+        bounded = [grant for grant in self.grants if grant.is_bounded and not grant.held]
         by_name: dict[str, list[Secret]] = {}
-        for source, members in self.secrets.items():
+        for source, members in self.secrets.items() if bounded else ():
             for name in dict.fromkeys((source.name, *made_of(source, self.columns))):
                 by_name.setdefault(name, []).extend(members)
-        for grant in self.grants:
+        for grant in bounded:
             members = [
                 secret
                 for secret in by_name.get(grant.column, ())
                 if any(way.program in grant.programs for way in self.ways[secret])
             ]
             bound = bound_of(members, self.columns)
-            if grant.held or not members or _within(bound, grant):
+            if not members or _within(bound, grant):
                 continue
             if grant.bits is not None and _within(codes_of(members, self.columns), grant):
                 continue  # what a mechanism makes of a code tells no more than the code
