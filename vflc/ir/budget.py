@@ -49,24 +49,26 @@ class Budget(Struct):
             TooLarge: with it the model is beyond a limit.
         """
         self.nodes += 1
-        if self.nodes > MOST_NODES:
-            help = "look for blocks and comprehensions that multiply"
-            raise TooLarge(f"the model has more than {MOST_NODES:,} operations", help)
         self.flows += len(node.sources)
-        if self.flows > MOST_FLOWS:
-            message = f"there are more than {MOST_FLOWS:,} pairs of a value and a column it is computed from"
-            raise TooLarge(message, "join columns all at once with concat or embed, not one after another")
-        self._size(node)
-
-    def _size(self, node: Node) -> None:
         size = 1
         for axis in node.type.row_axes:
             size *= axis.size or 1
-        if node.type.batched and size > MOST_WIDTH:
-            message = f"a value has {size:,} numbers a row; the limit is {MOST_WIDTH:,}"
-            raise TooLarge(message, "make the layer or the embedding narrower")
         if node.op == "weight":
             self.numbers += size
+        if self.nodes > MOST_NODES or self.flows > MOST_FLOWS or max(size, self.numbers) > MOST_WIDTH:
+            self._refuse(node, size)
+
+    def _refuse(self, node: Node, size: int) -> None:
+        """Refuses a node of so many numbers a row that is beyond a limit; many are beyond none."""
+        if self.nodes > MOST_NODES:
+            help = "look for blocks and comprehensions that multiply"
+            raise TooLarge(f"the model has more than {MOST_NODES:,} operations", help)
+        if self.flows > MOST_FLOWS:
+            message = f"there are more than {MOST_FLOWS:,} pairs of a value and a column it is computed from"
+            raise TooLarge(message, "join columns all at once with concat or embed, not one after another")
+        if size > MOST_WIDTH and node.type.batched:
+            message = f"a value has {size:,} numbers a row; the limit is {MOST_WIDTH:,}"
+            raise TooLarge(message, "make the layer or the embedding narrower")
         if max(size, self.numbers) > MOST_NUMBERS:
             bytes = f"{4 * max(size, self.numbers) / 2**30:,.0f} GiB"
             what = "the weights" if node.op == "weight" else f"{node.op} of weights"

@@ -83,11 +83,12 @@ class Build(Struct):
 
     def fresh(self, label: str) -> str:
         """An id in the scope: `scope.label`, then `scope.label_2`, …"""
-        base = ".".join((*self.scope, label))
+        base = ".".join((*self.scope, label)) if self.scope else label
+        counts, nodes = self._counts, self.graph.nodes
         while True:
-            self._counts[base] = count = self._counts.get(base, 0) + 1
+            counts[base] = count = counts.get(base, 0) + 1
             name = base if count == 1 else f"{base}_{count}"
-            if name not in self.graph:
+            if name not in nodes:
                 return name
 
     def op(self, op: str, *inputs: Node, **attrs: Any) -> Node:
@@ -101,14 +102,15 @@ class Build(Struct):
 
     def called(self, label: str, op: str, inputs: Sequence[Node], attrs: Mapping[str, Any]) -> Node:
         """As `op`, with an id of its own choice: `scope.label`."""
-        key = (op, tuple(x.id for x in inputs), _frozen(attrs), self.place, self.phase)
-        if op not in UNSHARED and key in self._known:
-            return self._known[key]
+        names = tuple([x.id for x in inputs])
+        key = (op, names, _frozen(attrs), self.place, self.phase)
+        if op not in UNSHARED and (known := self._known.get(key)) is not None:
+            return known
         type_ = self.infer(op, [x.type for x in inputs], attrs)
         node = Node(
             self.fresh(label),
             op,
-            tuple(x.id for x in inputs),
+            names,
             attrs,
             type_,
             _joined([x.sources for x in inputs]),
@@ -181,18 +183,21 @@ class _Within:
 
 def _joined(sets: Sequence[frozenset[SecretSource]]) -> frozenset[SecretSource]:
     """All secrets together: the largest set itself where it has them all, as gradients of many columns do."""
-    largest = max(sets, key=len, default=frozenset())
-    if all(each is largest or each <= largest for each in sets):
+    telling = [each for each in sets if each]
+    if len(telling) < 2:
+        return telling[0] if telling else frozenset()
+    largest = max(telling, key=len)
+    if all(each is largest or each <= largest for each in telling):
         return largest
-    return largest.union(*sets)
+    return largest.union(*telling)
 
 
 def _frozen(value: Any) -> Any:
     """A hashable copy of attributes and constants."""
     if isinstance(value, (str, int, float)):
         return value
-    if isinstance(value, Mapping):
-        return tuple(sorted((key, _frozen(item)) for key, item in value.items()))
     if isinstance(value, (list, tuple)):
-        return tuple(_frozen(item) for item in value)
+        return tuple([_frozen(item) for item in value])
+    if isinstance(value, (dict, Mapping)):  # a dictionary is known at once
+        return tuple(sorted([(key, _frozen(item)) for key, item in value.items()])) if value else ()
     return value

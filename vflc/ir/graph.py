@@ -7,6 +7,7 @@ inputs, so iteration order is an order of execution.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import chain
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
@@ -109,12 +110,13 @@ class Graph(Struct, eq=False):
         return len(self.nodes)
 
     def add(self, node: Node) -> Node:
-        if node.id in self.nodes:
+        nodes = self.nodes
+        if node.id in nodes:
             raise ValueError(f"node {node.id!r} is in the graph already")
-        if not all(map(self.nodes.__contains__, node.inputs)):
-            missing = [name for name in node.inputs if name not in self.nodes]
+        if node.inputs and not all(map(nodes.__contains__, node.inputs)):
+            missing = [name for name in node.inputs if name not in nodes]
             raise ValueError(f"node {node.id!r} comes before its inputs {missing}")
-        self.nodes[node.id] = node
+        nodes[node.id] = node
         if self._found:
             self._found.clear()
         return node
@@ -144,7 +146,8 @@ class Graph(Struct, eq=False):
     def _users(self) -> dict[str, list[Node]]:
         users: dict[str, list[Node]] = {name: [] for name in self.nodes}
         for node in self:
-            for name in dict.fromkeys(node.inputs):
+            inputs = node.inputs
+            for name in inputs if len(inputs) < 2 else dict.fromkeys(inputs):
                 users[name].append(node)
         return users
 
@@ -154,14 +157,10 @@ class Graph(Struct, eq=False):
         return self.once(("ancestors", start), lambda: self._ancestors(start))
 
     def _ancestors(self, roots: frozenset[str]) -> frozenset[str]:
-        seen: set[str] = set()
-        stack = list(roots)
-        nodes = self.nodes
-        while stack:
-            name = stack.pop()
-            if name not in seen:
-                seen.add(name)
-                stack += nodes[name].inputs
+        seen, new, nodes = set[str](), set(roots), self.nodes
+        while new:
+            seen |= new
+            new = set(chain.from_iterable([nodes[name].inputs for name in new])) - seen
         return frozenset(seen)
 
     def only(self, keep: Set[str]) -> Graph:

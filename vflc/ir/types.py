@@ -43,7 +43,8 @@ class TensorType(Struct, frozen=True):
     @property
     def row_axes(self) -> tuple[Axis, ...]:
         """The axes of one row: all but the batch axis."""
-        return self.axes[1:] if self.batched else self.axes
+        axes = self.axes
+        return axes[1:] if axes and axes[0].name == BATCH else axes
 
     @property
     def rank(self) -> int:

@@ -38,20 +38,21 @@ class FuseTables:
 
 
 def _groups(model: Placed) -> list[list[Node]]:
-    users = model.graph.users()
+    graph, users = model.graph, model.graph.users()
     groups: dict[tuple[object, ...], list[Node]] = defaultdict(list)
-    for node in model.graph:
+    for node in graph:
         if node.op != "weight" or not node.attrs["table"] or not node.attrs["trainable"]:
             continue
-        # A table that another place reads crosses, and must not take its neighbours along.
-        if all(
-            reads_rows(user) and user.inputs[0] == node.id and user.place == node.place
-            for user in users[node.id]
-        ):
-            owners = frozenset().union(*(model.graph[u.inputs[1]].owners for u in users[node.id]))
+        owners: set[str] = set()
+        for user in users[node.id]:
+            # A table that another place reads crosses, and must not take its neighbours along.
+            if user.place != node.place or user.inputs[0] != node.id or not reads_rows(user):
+                break
+            owners |= graph[user.inputs[1]].owners
+        else:
             if len(owners) == 1:  # with ids of one party it is updated by rows, else as a whole
                 optimizer = rule_for(model.train, node.attrs["name"]).id
-                groups[node.place, owners, optimizer, node.type.sizes[1:]].append(node)
+                groups[node.place, *owners, optimizer, node.type.sizes[1:]].append(node)
     return list(groups.values())
 
 
@@ -69,19 +70,14 @@ def _fused(graph: Graph, groups: list[list[Node]]) -> Graph:
     for group in groups:
         homes.update(_merge(build, group))
     batched = _stacks(graph, homes)
-    absorbed = {name for stack in batched for name in graph[stack].inputs}
-    absorbed &= {n for n, users in graph.users().items() if len(users) == 1}
+    users = graph.users()
+    absorbed = {name for stack in batched for name in graph[stack].inputs if len(users[name]) == 1}
     for node in graph:
         if node.id in homes or node.id in absorbed:
             continue
-        with build.within(place=node.place, phase="forward", span=node.span, scope=(node.id,)):
-            if node.id in batched:
-                node = _one_gather(build, graph, node, homes)
-            elif reads_rows(node) and node.inputs[0] in homes:
-                home = homes[node.inputs[0]]
-                missing = OPS[node.op].zero_for_none(node.attrs)
-                ids = _shift(build, result[node.inputs[1]], home.offset, missing)
-                node = replace(node, inputs=(home.table, ids.id))
+        if node.id in batched or (reads_rows(node) and node.inputs[0] in homes):
+            with build.within(place=node.place, phase="forward", span=node.span, scope=(node.id,)):
+                node = (_one_gather if node.id in batched else _shifted)(build, graph, node, homes)
         result.add(node)
     return result
 
@@ -118,11 +114,11 @@ def _stacks(graph: Graph, homes: dict[str, _Home]) -> set[str]:
         if OPS[node.op].places != "stacked" or node.attrs["axis"] != 1:
             continue
         first, *_ = gathers = graph.inputs(node)
+        if not reads_rows(first) or OPS[first.op].zero_for_none(first.attrs):
+            continue
         plain = all(
-            reads_rows(g)
-            and (g.op, g.attrs, g.place) == (first.op, first.attrs, node.place)
+            (g.op, g.place, g.attrs) == (first.op, node.place, first.attrs)
             and g.inputs[0] in homes
-            and not OPS[g.op].zero_for_none(g.attrs)
             and graph[g.inputs[1]].type.rank == 1
             for g in gathers
         )
@@ -141,6 +137,13 @@ def _one_gather(build: Build, graph: Graph, stack: Node, homes: dict[str, _Home]
     shifted = build.op("add", ids, offsets)
     table = homes[gathers[0].inputs[0]].table
     return replace(stack, op=gathers[0].op, inputs=(table, shifted.id), attrs=gathers[0].attrs)
+
+
+def _shifted(build: Build, graph: Graph, gather: Node, homes: dict[str, _Home]) -> Node:
+    """gather(T1, a) = gather(T, a + offset)."""
+    home, missing = homes[gather.inputs[0]], OPS[gather.op].zero_for_none(gather.attrs)
+    ids = _shift(build, build.graph[gather.inputs[1]], home.offset, missing)
+    return replace(gather, inputs=(home.table, ids.id))
 
 
 def _shift(build: Build, ids: Node, offset: int, missing: bool) -> Node:

@@ -27,7 +27,7 @@ from vflc.passes.properties import DIFFERENTIATED, GRAPH, PLACED, UPDATED
 def rule_for(train: TrainConfig, weight: str) -> OptimizerRule:
     """The first rule whose pattern names the weight or a part of the model above it, else the one for all."""
     for rule in train.optimizers:
-        if any(matches(pattern, weight) for pattern in rule.patterns):
+        if rule.patterns and any(matches(pattern, weight) for pattern in rule.patterns):
             return rule
     return next(rule for rule in train.optimizers if not rule.patterns)
 

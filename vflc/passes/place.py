@@ -68,7 +68,7 @@ def _owned(graph: Graph) -> dict[str, str]:
     """Demanded places, and those of values that depend on one party's data alone."""
     places = {node.id: node.place for node in graph if node.place is not None and node.op not in PLACELESS}
     for node in graph:
-        if node.id in places or len(node.owners) != 1:
+        if node.id in places or not node.sources or len(node.owners) != 1:
             continue
         (owner,) = node.owners
         if all(places.get(name, owner) == owner for name in node.inputs):
@@ -122,11 +122,11 @@ def _follow(graph: Graph, places: dict[str, str]) -> None:
     """Puts what depends on no data, weights first of all, where it is read, if that is one place."""
     users = graph.users()
     for node in reversed(list(graph)):
-        if node.id in places or node.sources or node.op in PLACELESS:
+        if node.sources or node.id in places or node.op in PLACELESS:
             continue
         readers = {places.get(user.id) for user in users[node.id]}
-        if len(readers) == 1 and None not in readers:
-            places[node.id] = next(place for place in readers if place)
+        if len(readers) == 1 and (place := readers.pop()) is not None:
+            places[node.id] = place
 
 
 # --- minimum cut ----------------------------------------------------------------------------------
@@ -134,8 +134,9 @@ def _follow(graph: Graph, places: dict[str, str]) -> None:
 
 def _cut(model: Lowered, places: dict[str, str], collector: DiagnosticCollector) -> None:
     """Places what is free, one connected piece after another: pieces do not bear on each other."""
-    readers = _readers(model)
-    for piece in _pieces(model.graph, readers, places):
+    free = [node.id for node in model.graph if node.id not in places and node.op not in PLACELESS]
+    readers = _readers(model) if free else {}
+    for piece in _pieces(model.graph, readers, places, free):
         around = [places[name] for name in _around(model.graph, readers, piece) if name in places]
         parties = [party.name for party in model.parties]
         candidates = [name for name in parties if name in around] or parties[:1]
@@ -177,9 +178,10 @@ def _around(graph: Graph, readers: Mapping[str, list[str]], names: Iterable[str]
     return found
 
 
-def _pieces(graph: Graph, readers: Mapping[str, list[str]], places: Mapping[str, str]) -> list[list[str]]:
-    """Values without a place, in connected pieces, each in order of the graph."""
-    free = [node.id for node in graph if node.id not in places and node.op not in PLACELESS]
+def _pieces(
+    graph: Graph, readers: Mapping[str, list[str]], places: Mapping[str, str], free: list[str]
+) -> list[list[str]]:
+    """Values without a place, all that are `free`, in connected pieces, each in order of the graph."""
     piece_of: dict[str, int] = {}
     for index, start in enumerate(free):
         stack = [start]

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.budget import MOST_TERMS, Budget
 from vflc.ir.build import Build
-from vflc.ir.graph import Graph, Node
+from vflc.ir.graph import Graph
 from vflc.ir.model import Loss, PartyInfo
 from vflc.ir.release import Protection
 from vflc.ir.stages import Lowered
@@ -312,8 +312,7 @@ def _whole(spec: tree.Spec, parties: Mapping[str, PartyInfo], collector: Diagnos
 
 def _renamed(ev: Evaluator) -> tuple[Graph, Any]:
     """The graph with values and weights called by their bindings' paths."""
-    taken = {node.id for node in ev.build.graph}
-    mapping = {old: new for old, new in ev.aliases.items() if new not in taken}
+    mapping = {old: new for old, new in ev.aliases.items() if new not in ev.build.graph}
 
     def rename(name: str) -> str:
         return mapping.get(name, name)
@@ -330,10 +329,7 @@ def _renamed(ev: Evaluator) -> tuple[Graph, Any]:
 def _trainable(graph: Graph, losses: tuple[Loss, ...], collector: DiagnosticCollector) -> None:
     for loss in losses:
         above = graph.ancestors([loss.node])
-        weights: list[Node] = [
-            graph[n] for n in above if graph[n].op == "weight" and graph[n].attrs["trainable"]
-        ]
-        if not weights:
+        if not any(graph[n].op == "weight" and graph[n].attrs["trainable"] for n in above):
             collector.error(
                 "VFL0404",
                 "this term of the objective depends on no weight",

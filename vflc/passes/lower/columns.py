@@ -60,9 +60,11 @@ def lower_party(
             if _is_read_twice(ev, party, column, name, read):
                 continue
             for lowered in _columns(ev, party, column, name, raw, scope, folder):
-                family = column.name.text if column.family is not None and lowered.name == name else None
-                table = None if column.table == name or lowered.name != name else column.table
-                columns.append(replace(lowered, family=family, table=table))
+                if lowered.name == name and (column.family is not None or column.table not in (None, name)):
+                    family = column.name.text if column.family is not None else None
+                    table = None if column.table == name else column.table
+                    lowered = replace(lowered, family=family, table=table)
+                columns.append(lowered)
     if party.columns and not party.key:
         ev.error(
             "VFL0109",
@@ -187,29 +189,36 @@ OPS = {"feature": "feature", "label": "label", "weight": "example_weight", "grou
 def column_node(ev: Evaluator, party: PartyInfo, column: ColumnInfo) -> Node:
     """Adds the input that a column of a party is to the graph."""
     node_id = f"{party.name}.{column.name}"
-    axes = {
-        "id": (ROWS,),
-        "ids": (ROWS, Axis("value", length(column.encoders))),
-        "number": (ROWS, Axis(None, 1)),
-        "vector": (ROWS, Axis(None, width_of(column.type))),
-    }[column.shape]
     attrs = {"party": party.name, "name": column.name, "kind": column.shape, "rows": column.rows}
-    beside = {"present": column.present, "evens": column.evens}
-    attrs |= {name: f"{party.name}.{other}" for name, other in beside.items() if other is not None}
-    dtype: Any = "float" if column.shape in ("number", "vector") else "int"
+    for name, other in (("present", column.present), ("evens", column.evens)):
+        if other is not None:
+            attrs[name] = f"{party.name}.{other}"
     return ev.build.graph.add(
         Node(
             node_id,
             OPS[column.kind],
             (),
             attrs,
-            TensorType(axes, dtype),
+            _type(column),
             _secrets(party, column),
             party.name,
             "forward",
             column.span,
         )
     )
+
+
+def _type(column: ColumnInfo) -> TensorType:
+    """Of the input that a column is."""
+    match column.shape:
+        case "id":
+            return TensorType((ROWS,), "int")
+        case "ids":
+            return TensorType((ROWS, Axis("value", length(column.encoders))), "int")
+        case "vector":
+            return TensorType((ROWS, Axis(None, width_of(column.type))))
+        case _:
+            return TensorType((ROWS, Axis(None, 1)))
 
 
 def _secrets(party: PartyInfo, column: ColumnInfo) -> frozenset[SecretSource]:

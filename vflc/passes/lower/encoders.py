@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,47 @@ from vflc_common.words import vector_width
 from vflc.diagnostics.suggest import did_you_mean
 from vflc.ir.listed import ListedFile
 from vflc.passes.lower import foreign
-from vflc.passes.lower.evaluate import Evaluator
+from vflc.passes.lower.evaluate import MOST_STEPS, Evaluator
 from vflc.passes.lower.listed import BESIDE, names_a_file, read_listed
 from vflc.passes.lower.values import Poison, Scope, describe
 from vflc.syntax import tree
 
+Chain = tuple[Sequence[Mapping[str, Any]] | None, str, int | None]
+"""Encoders, what they give, and how many ids that are; no encoders after a report."""
 
-def lower_chain(
-    ev: Evaluator, column: tree.Column, kind: str, scope: Scope, files: FilesOfColumn
-) -> tuple[list[dict[str, Any]] | None, str, int | None]:
-    """The chain of a column, what it gives of a `kind`, and how many ids that are; None after a report."""
+_MOST_KNOWN = 1 << 12
+_known: dict[tuple[str, str], tuple[Chain, int]] = {}
+"""Chains of our encoders and constants, by what they read and their text, and in how many steps each was
+found: many columns have one, and a spec that is written is checked again and again."""
+
+
+def lower_chain(ev: Evaluator, column: tree.Column, kind: str, scope: Scope, files: FilesOfColumn) -> Chain:
+    """The chain of a column, which reads a `kind`."""
+    if not all(_is_constant(each.value) for link in column.encoders for each in link.arguments):
+        return _lowered(ev, column, kind, scope, files)
+    links, steps = column.encoders, ev.steps
+    key = (kind, links[0].span.to(links[-1].span).text if links else "")
+    found, taken = _known.get(key, (None, 0))
+    if found is not None and steps + taken <= MOST_STEPS:
+        ev.steps += taken
+        return found
+    chain = _lowered(ev, column, kind, scope, files)
+    ours = all(link.name.text in ENCODERS.ours for link in links)
+    if ours and chain[0] is not None and files.listed is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[key] = chain, ev.steps - steps
+    return chain
+
+
+def _is_constant(expr: tree.Expr) -> bool:
+    """Whether it is what it is wherever it stands."""
+    if isinstance(expr, tree.Range):
+        return isinstance(expr.low, tree.Number) and isinstance(expr.high, tree.Number)
+    return isinstance(expr, tree.Number | tree.String)
+
+
+def _lowered(ev: Evaluator, column: tree.Column, kind: str, scope: Scope, files: FilesOfColumn) -> Chain:
     encoders: list[dict[str, Any]] = []
     rows: int | None = None
     for link in column.encoders:

@@ -24,6 +24,8 @@ def marks(ev: Evaluator, column: tree.Column, population: bool) -> tuple[tree.Co
     """A column without the marks at the end of its chain, and these; None after a mistake."""
     names = (MASKED, BALANCED) if column.kind == "label" else (MASKED,)
     found = [link for link in column.encoders if link.name.text in names]
+    if not found:
+        return column, frozenset()
     for link in found:
         name = link.name.text
         after = column.encoders[column.encoders.index(link) + 1 :]

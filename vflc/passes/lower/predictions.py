@@ -352,11 +352,12 @@ def check_inputs(ev: Evaluator, predicted: list[PredictedValue]) -> None:
     above = graph.ancestors(each.node.id for each in predicted)
     for each in predicted:
         _check_alone(ev, graph, each)
+    unknown = {node.id for node in graph if node.op in ("label", "example_weight")}
     for node in list(graph):
-        if node.id not in above:
+        if unknown.isdisjoint(node.inputs) or node.id not in above:
             continue
         for source in graph.inputs(node):
-            if source.op in ("label", "example_weight"):
+            if source.id in unknown:
                 what = "label" if source.op == "label" else "weight"
                 ev.error(
                     "VFL0110",
@@ -374,7 +375,7 @@ def check_inputs(ev: Evaluator, predicted: list[PredictedValue]) -> None:
 def _check_alone(ev: Evaluator, graph: Graph, predicted: PredictedValue) -> None:
     """Refuses a prediction for a row that depends on which rows are predicted beside it."""
     above = graph.ancestors([predicted.node.id])
-    mixed = next((node for node in graph if node.id in above and OPS[node.op].of_batch), None)
+    mixed = next((node for node in graph if OPS[node.op].of_batch and node.id in above), None)
     if mixed is not None:
         ev.error(
             "VFL0220",
