@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vflc.diagnostics import DiagnosticCollector, SourceText
 from vflc.syntax import parser, tree
 from vflc.syntax.builder import Builder
-from vflc.syntax.parser import parse, parse_again
+from vflc.syntax.parser import parse_again
 from vflc.syntax.reuse import ParsedText
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +18,7 @@ PIECES = [
     "x", "alice", ".", "{", "}", "(", ")", '"', "\n", "# c", "= ", " at bob", "\n  ", "block B(x) {", " + ",
     ",", "1", "never to bob: Age", "\nx = 1\n", "",
     "feature ", "\n  feature x: int -> hash(9)", " -> hash(", "label y = x > ",
+    "\\", "\r", ";", "é", "\"\"", "2x", "Аge", "\u200b",
 ]  # fmt: skip
 
 
@@ -25,10 +26,18 @@ def again(text: str, before: ParsedText | None = None) -> ParsedText:
     """The text, parsed beside another version and alone, which must not differ."""
     found, alone = DiagnosticCollector(), DiagnosticCollector()
     source = SourceText("spec.vfl", text)
-    parsed = parse_again(source, found, before)
-    assert parsed.spec == parse(source, alone)
+    parsed, fresh = parse_again(source, found, before), parse_again(source, alone)
+    assert parsed.spec == fresh.spec
     assert (found.diagnostics, found.left_out) == (alone.diagnostics, alone.left_out)
+    assert places(parsed) == places(fresh)
     return parsed
+
+
+def places(parsed: ParsedText) -> list[list[tuple[str, str, int, int]]]:
+    """Tokens before and after they are classified, and what is none, each where it is."""
+    kept, ignored = parsed.lexed or ((), ())
+    lists = (kept, ignored, parsed.tokens)
+    return [[(each.type, each.value, each.start_pos, each.end_pos) for each in tokens] for tokens in lists]
 
 
 @settings(max_examples=40, deadline=None)
@@ -89,6 +98,22 @@ def test_columns_of_a_party_that_changed_are_those_of_the_new_text(piece: str) -
     for start in range(len(piece) % 5, len(PARTY), 9):
         again(PARTY[:start] + piece + PARTY[start:], before)
         again(PARTY[:start] + PARTY[start + len(piece) :], before)
+
+
+def test_lines_that_did_not_change_are_not_read() -> None:
+    before, seen = again(PARTY), list[int]()
+    lexer = parser._parser().lexer
+    matches = lexer.matches
+    lexer.matches = lambda text, start, stop: seen.append(stop - start) or matches(text, start, stop)
+    try:
+        again_ = parse_again(SourceText("a.vfl", PARTY.replace("(39)", "(4)")), DiagnosticCollector(), before)
+    finally:
+        lexer.matches = matches
+    assert again_.lexed is not None and seen == [len("  feature c3: int -> hash(4) -> vocab(1)\n")]
+
+
+def test_a_text_that_was_too_large_is_read_as_a_whole() -> None:
+    again(PARTY, again("# " + "x" * parser.MAX_CHARACTERS))
 
 
 def test_columns_that_did_not_change_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

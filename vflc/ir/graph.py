@@ -39,19 +39,24 @@ class SecretSource(Struct, frozen=True):
 
 
 _MOST_OWNED = 1 << 13
-_owned: dict[int, tuple[frozenset[SecretSource], frozenset[str]]] = {}
+_owned: dict[int, tuple[frozenset[SecretSource], frozenset[str], bool]] = {}
 """Sets by their identity, each kept so that no other has it: many values share one, and it may be large."""
 
 
 def owners_of(sources: frozenset[SecretSource]) -> frozenset[str]:
     """The parties whose secrets these are."""
+    return _known(sources)[1]
+
+
+def _known(sources: frozenset[SecretSource]) -> tuple[frozenset[SecretSource], frozenset[str], bool]:
+    """A set of secrets, their owners, and whether a label is among them."""
     if (known := _owned.get(id(sources))) is not None:
-        return known[1]
-    owners = frozenset({source.party for source in sources})
+        return known
+    known = sources, frozenset([s.party for s in sources]), any(s.label for s in sources)
     if len(_owned) >= _MOST_OWNED:
         _owned.clear()
-    _owned[id(sources)] = sources, owners
-    return owners
+    _owned[id(sources)] = known
+    return known
 
 
 class Node(Struct, frozen=True):
@@ -83,6 +88,11 @@ class Node(Struct, frozen=True):
     def owners(self) -> frozenset[str]:
         """The parties whose secrets flowed in."""
         return owners_of(self.sources)
+
+    @property
+    def tells_label(self) -> bool:
+        """Whether a label flowed in."""
+        return _known(self.sources)[2]
 
     def moved(self, place: str) -> Node:
         return self if self.place == place else replace(self, place=place)

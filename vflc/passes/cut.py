@@ -14,7 +14,7 @@ from msgspec import Struct
 from vflc_common.words import Program
 
 from vflc.diagnostics import DiagnosticCollector
-from vflc.ir.graph import PLACELESS
+from vflc.ir.graph import PLACELESS, Graph, Node
 from vflc.ir.model import Edge, Message
 from vflc.ir.stages import Optimized, Partitioned
 from vflc.passes.edge_names import edge_names
@@ -68,11 +68,9 @@ def crossings(model: Optimized, program: Program) -> list[Crossing]:
     graph = model.graph_of(program)
     needed = graph.ancestors(model.roots(program))
     readers: dict[str, list[str]] = defaultdict(list)
-    for node in graph:
-        if node.id in needed:
-            for source in graph.inputs(node):
-                if source.op not in PLACELESS and source.place != node.place and node.place is not None:
-                    readers[source.id].append(node.place)
+    for source, reader in graph.once("reading from elsewhere", lambda: _elsewhere(graph)):
+        if reader.id in needed and reader.place is not None:
+            readers[source].append(reader.place)
     if program == "train":
         for update in model.updates:  # the gradient of a table's rows may come from elsewhere as it is
             for _, gradient in update.pairs:
@@ -83,6 +81,16 @@ def crossings(model: Optimized, program: Program) -> list[Crossing]:
             if prediction.label and graph[prediction.label].place != graph[prediction.node].place:
                 readers[prediction.node].append(graph[prediction.label].place or "")
     return [Crossing(n.id, place) for n in graph for place in dict.fromkeys(readers.get(n.id, ()))]
+
+
+def _elsewhere(graph: Graph) -> list[tuple[str, Node]]:
+    """Values, each with one that reads it at another place."""
+    return [
+        (source.id, node)
+        for node in graph
+        for source in graph.inputs(node)
+        if source.place != node.place and source.op not in PLACELESS
+    ]
 
 
 def _messages(

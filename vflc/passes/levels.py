@@ -18,9 +18,10 @@ def levels(graph: Graph) -> Mapping[str, int]:
 def _levels(graph: Graph) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in graph:
-        level = 0
+        level, place = 0, node.place
         for source in graph.inputs(node):
-            crosses = source.op in STEPS or (source.place is not None and source.place != node.place)
-            level = max(level, found[source.id] + crosses)
+            crosses = source.op in STEPS or (source.place != place and source.place is not None)
+            if (before := found[source.id] + crosses) > level:
+                level = before
         found[node.id] = level
     return found

@@ -41,6 +41,8 @@ class Modes:
 
 def resolved(graph: Graph, branch: int) -> Graph:
     """The graph of training (branch 0), or of evaluation and prediction (1)."""
+    if not any(node.op == "when_training" for node in graph):
+        return graph
     result = Graph()
     for node in graph:
         if node.op == "when_training":

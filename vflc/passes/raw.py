@@ -16,7 +16,7 @@ MOST_NAMED = 4
 """So many features are named where several are refused at once."""
 
 
-def raw_values(graph: Graph) -> Set[str]:
+def raw_values(graph: Graph) -> frozenset[str]:
     """Values that a party's data flowed into and no weight: the data itself, merely encoded.
 
     Numbers of a file that are not trained are no weight: whoever has the file undoes what they did.
@@ -40,7 +40,7 @@ def asked_for(graph: Graph, name: str, place: str | None) -> bool:
 
 def raw_code(node: Node) -> str:
     """The code of a raw value that crosses."""
-    if any(source.label for source in node.sources):
+    if node.tells_label:
         return "VFL0401"
     return "VFL0302" if node.op == "feature" else "VFL0301"
 
@@ -74,7 +74,7 @@ def refuse_raw(
     refused: set[tuple[str, str | None]] = set()
     groups: dict[tuple[str, str | None, Span | None], list[tuple[Node, Node]]] = {}
     for node in graph:
-        for source in graph.inputs(node):
+        for source in graph.inputs(node) if not raw.isdisjoint(node.inputs) else ():
             crosses = source.id in raw and source.place != node.place and source.op not in PLACELESS
             if not crosses or OPS[node.op].openly or (raw_code(source), source.id) in waived:
                 continue

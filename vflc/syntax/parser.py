@@ -143,12 +143,12 @@ class _Parser:
 
     def _kept(self, found: Scan, before: ParsedText) -> tuple[Item, ...] | None:
         """The statements of a text with those that it shares with another; None where it is parsed anew."""
-        new = middle(before, found.source.text, found.tokens)
+        new = middle(before, found.source, found.tokens)
         if new is None:
             return None
         self.builder.begin(found.source, found.damaged)
         try:
-            between = parsed_between(Parser(self.tables, self.methods), new, found.source)
+            between = parsed_between(Parser(self.tables, self.methods), new)
         except TooDeep:
             return None
         if between is None or self.builder.slips or self.builder.dropped:

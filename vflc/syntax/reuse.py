@@ -61,11 +61,10 @@ class Middle(Struct, frozen=True):
 
 
 class KeptColumn(Struct, frozen=True):
-    """A column of the version before: how many tokens it has, and how far it moves."""
+    """A column of the version before, where it is now, and how many tokens it has."""
 
     column: tree.Column
     size: int
-    by: int
 
 
 def lexed(lexer: Lexer, text: str, before: ParsedText | None) -> LexedText:
@@ -88,9 +87,9 @@ def lexed(lexer: Lexer, text: str, before: ParsedText | None) -> LexedText:
     return LexedText(taken_over(kept, between.kept), taken_over(ignored, between.ignored))
 
 
-def middle(before: ParsedText, text: str, tokens: Sequence[Token]) -> Middle | None:
+def middle(before: ParsedText, source: SourceText, tokens: Sequence[Token]) -> Middle | None:
     """What is new in a text; None where nothing of the version before can be kept."""
-    items, old = before.spec.items, before.tokens
+    items, old, text = before.spec.items, before.tokens, source.text
     if not before.whole or not items:
         return None
     places = [token.start_pos for token in old]
@@ -109,31 +108,37 @@ def middle(before: ParsedText, text: str, tokens: Sequence[Token]) -> Middle | N
     if begin > end:
         return None
     following = tokens[end] if last < len(starts) else Token(END, "")
-    kept = _columns(items[first:last], places, head, len(old) - tail, by)
+    kept = _columns(items[first:last], places, head, len(old) - tail, by, source)
     more = len(tokens) - len(old)
     columns = {at + (more if at >= head else 0) - begin: column for at, column in kept.items()}
     return Middle(first, len(items) - last, tokens[begin:end], following, columns)
 
 
 def _columns(
-    items: Sequence[Any], places: Sequence[int], head: int, tail: int, by: int
+    items: Sequence[Any], places: Sequence[int], head: int, tail: int, by: int, source: SourceText
 ) -> dict[int, KeptColumn]:
-    """Columns within the first tokens, up to `head`, or the last, from `tail` on, by where they begin.
+    """Columns within the first tokens, up to `head`, or the last, from `tail` on, by where they began.
 
-    `places` are the offsets at which tokens begin.
+    `places` are the offsets at which tokens began; the last ones are `by` characters later in `source`.
     """
-    found: dict[int, KeptColumn] = {}
+    first: dict[int, tuple[tree.Column, int]] = {}
+    last: dict[int, tuple[tree.Column, int]] = {}
     for column in (each for item in items if isinstance(item, tree.Party) for each in item.columns):
         start = bisect_left(places, column.span.start)
         stop = bisect_left(places, column.span.end, start)
         if stop < head:  # with the token behind it
-            found[start] = KeptColumn(column, stop - start, 0)
+            first[start] = column, stop - start
         elif start >= max(head, tail):
-            found[start] = KeptColumn(column, stop - start, by)
-    return found
+            last[start] = column, stop - start
+    now = [
+        *moved([c for c, _ in first.values()], source, 0),
+        *moved([c for c, _ in last.values()], source, by),
+    ]
+    kept = {**first, **last}
+    return {at: KeptColumn(new, size) for (at, (_, size)), new in zip(kept.items(), now, strict=True)}
 
 
-def parsed_between(parser: Parser, found: Middle, source: SourceText) -> list[Any] | None:
+def parsed_between(parser: Parser, found: Middle) -> list[Any] | None:
     """The statements of what has to be parsed; None where it is not whole by itself."""
     tokens, at = found.tokens, 0
     while at < len(tokens):
@@ -142,8 +147,7 @@ def parsed_between(parser: Parser, found: Middle, source: SourceText) -> list[An
                 return None
             at += 1
             continue
-        (column,) = moved((kept.column,), source, kept.by)
-        if not parser.put(tokens[at], COLUMN, column):
+        if not parser.put(tokens[at], COLUMN, kept.column):
             return None
         at += kept.size
     if not parser.take(found.following):

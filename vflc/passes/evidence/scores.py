@@ -48,11 +48,7 @@ def scores(model: Partitioned) -> list[ScoreBesideLabels]:
 def _interior(graph: Graph, loss: Loss) -> list[Node]:
     """The nodes between labels and the loss."""
     above = graph.ancestors([loss.node])
-    return [
-        n
-        for n in graph
-        if n.id in above and n.op not in COLUMNS and any(source.label for source in n.sources)
-    ]
+    return [n for n in graph if n.id in above and n.op not in COLUMNS and n.tells_label]
 
 
 def _labels_past(graph: Graph, loss: Loss, noised: set[str]) -> bool:
@@ -65,7 +61,7 @@ def _labels_past(graph: Graph, loss: Loss, noised: set[str]) -> bool:
             continue
         seen.add(name)
         stack += graph[name].inputs
-    return any(graph[name].op in COLUMNS and any(s.label for s in graph[name].sources) for name in seen)
+    return any(graph[name].op in COLUMNS and graph[name].tells_label for name in seen)
 
 
 def _judged(graph: Graph, loss: Loss, interior: set[str], learning: set[str]) -> list[str]:

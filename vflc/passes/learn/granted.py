@@ -214,10 +214,13 @@ class _Deal(Struct, frozen=True):
             for name in limit.names
             for each in _kin(name, self.party, self.columns)
         }
+        everywhere = set.intersection(*named.values())
         return [
             source
             for source in self.secrets
-            if denied.isdisjoint((source.name, *made_of(source, self.columns))) and self._left(source, named)
+            if source.name not in everywhere
+            and denied.isdisjoint((source.name, *made_of(source, self.columns)))
+            and self._left(source, named)
         ]
 
     def terms(self, source: SecretSource) -> tuple[Bound, tuple[Program, ...]]:

@@ -21,10 +21,13 @@ def check_features(model: Lowered, graph: Graph, collector: DiagnosticCollector)
         if prediction.label is None:
             continue
         labels = [source for source in graph[prediction.label].sources if source.label]
-        for source in sorted(graph[prediction.node].sources, key=str):
+        made = {label: made_of(label, columns) for label in labels}
+        owners = {label.party for label in labels}
+        own = [each for each in graph[prediction.node].sources if each.party in owners and not each.label]
+        for source in sorted(own, key=str):
             for label in labels:
-                both = [name for name in made_of(source, columns) if name in made_of(label, columns)]
-                if both and not source.label and source.party == label.party:
+                both = [name for name in made_of(source, columns) if name in made[label]]
+                if both and source.party == label.party:
                     collector.warning(
                         "VFL0161",
                         f"the feature {source} and the label {label} are both made from {', '.join(both)}; "

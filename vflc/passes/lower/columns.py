@@ -6,6 +6,7 @@ because encoders run where the raw table is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +237,7 @@ def _read_by(column: ColumnInfo) -> frozenset[str]:
     return frozenset({column.name}) if column.value is None else frozenset(columns_read(column.value))
 
 
-def _is_elsewhere(settings: dict[str, Any]) -> bool:
+def _is_elsewhere(settings: Mapping[str, Any]) -> bool:
     """Whether an encoder's values are found by a run, or lie in a file."""
     lookup = record(settings).lookup
     return lookup is not None and lookup.room(settings) is not None

@@ -52,7 +52,7 @@ def _is_constant(expr: tree.Expr) -> bool:
     """Whether it is what it is wherever it stands."""
     if isinstance(expr, tree.Range):
         return isinstance(expr.low, tree.Number) and isinstance(expr.high, tree.Number)
-    return isinstance(expr, tree.Number | tree.String)
+    return isinstance(expr, (tree.Number, tree.String))
 
 
 def _lowered(ev: Evaluator, column: tree.Column, kind: str, scope: Scope, files: FilesOfColumn) -> Chain:

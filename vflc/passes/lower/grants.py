@@ -26,7 +26,7 @@ def text(word: Word) -> str:
     """A name or path as it is written; nothing for a number or a string."""
     if isinstance(word, tree.Name):
         return word.text
-    return path_text(word) if isinstance(word, tree.Attribute | tree.Ref) else ""
+    return path_text(word) if isinstance(word, (tree.Attribute, tree.Ref)) else ""
 
 
 def spelled(word: Word) -> Iterator[Word]:
@@ -116,6 +116,8 @@ class GrantReader(Struct, frozen=True):
     def _item(self, words: tuple[Word, ...]) -> list[Grant]:
         """One column, or each of a family, with its bound and phase."""
         names = self.columns(words[0])
+        if len(words) == 1:
+            return [Grant(self.party.name, "", name, words[0].span) for name in names]
         grant = Grant(self.party.name, "", "", words[0].span.to(words[-1].span))
         rest, clauses = list(words[1:]), set[str]()
         while rest:

@@ -148,7 +148,7 @@ def _matching(graph: Graph, predicted: PredictedValue, losses: tuple[Loss, ...])
 
 def _learns(graph: Graph, loss: Loss) -> bool:
     """Whether a term compares with a label, where `mse(x, 0)` does with a number."""
-    return loss.label is not None and any(source.label for source in graph[loss.label].sources)
+    return loss.label is not None and graph[loss.label].tells_label
 
 
 def _is(graph: Graph, node: Node, value: str | None) -> bool:
