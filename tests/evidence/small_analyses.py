@@ -76,7 +76,10 @@ class Case:
         bare: tuple[str, ...] = (),
     ) -> Analysis:
         facts = train or {}
-        return Analysis(self.model, facts, inference or facts, guards or {}, leaks, frozenset(bare))
+        found = Analysis(self.model, guards or {}, frozenset(bare))
+        scores = tuple(leak.score for leak in leaks)
+        found.__dict__.update(train=facts, inference=inference or facts, leaks=leaks, scores=scores)
+        return found
 
 
 def guard(privacy: Any = "proven") -> Guard:
