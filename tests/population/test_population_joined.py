@@ -1,16 +1,18 @@
-"""A phase's steps as one graph change what they change as two graphs, one after the other."""
+"""A phase in one run does what it does step by step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import vflc_kernels
 from population.population_testing import compiled, ratings, rounds_of, table
-from vflc_runtime.engines.population_steps import JoinedStep
-from vflc_runtime.population import steps
-from vflc_runtime.population.copies import ranked, repeated
-from vflc_runtime.population.steps import GroupState
+from vflc_runtime.population.copies import ranked
+from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users
 
 SPEC = """
@@ -22,72 +24,91 @@ population users {
 }
 party hub {}
 global items = table(30, 4) at hub
+global mean = weight(1, init = zeros) at hub
 local taste = weight(4) at users
-score = dot(taste, lookup(items, users.item))
+SCORE
 predict rating = score
-objective mse(score, users.rating)
+objective mse(score, users.rating) + l2(0.1, taste) + l2(0.01, items)
 release users {
   to hub: item, rating
   to users: item, rating
 }
 train reconstruct {
-  rounds 3  cohort 9  batch 3  rebuild_epochs 2
-  rebuild OPTIMIZER  client OPTIMIZER  server sgd(1.0)
+  rounds 3  cohort 9  batch 3
+  SETTINGS  server sgd(1.0)
 }
 """
+DOT = "score = dot(taste, lookup(items, users.item)) + mean"
+DEEP = """
+global hidden = mlp(taste * lookup(items, users.item), [5, 3], activation = tanh) at hub
+global out = dense(hidden, 1) at hub
+score = out + mean
+"""
+SETTINGS = {
+    "sgd": "rebuild sgd(0.1)  client sgd(0.1)",
+    "adagrad": "rebuild adagrad(0.1)  client adagrad(lr = 0.1, lazy = true)  rebuild_epochs 2",
+    "adam": "rebuild adam(0.1)  client adam(0.1, lazy = true)  client_epochs 3  client_steps 4",
+    "joint": "rebuild sgd(0.1)  client sgd(0.1)  joint true  keep_local true",
+}
 
 
-@pytest.mark.parametrize("again", [False, True])
-@pytest.mark.parametrize(
-    "optimizer", ["sgd(0.1)", "adagrad(lr = 0.1, lazy = true)", "sgd(0.1, momentum = 0.5)"]
-)
-def test_one_graph_does_what_two_do(
-    optimizer: str, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    population = compiled(SPEC.replace("OPTIMIZER", optimizer), tmp_path)
-    source, calls = table(ratings(again=again)), []
-    call = JoinedStep.__call__
-    monkeypatch.setattr(JoinedStep, "__call__", lambda *given: calls.append(1) or call(*given))
-    one, two = (rounds_of(population, source) for _ in range(2))
-    two.pool.runner._users._joined = {}  # type: ignore[attr-defined]
+def made(make: Callable[..., Any], *shapes: Any) -> Any:
+    found = make(*shapes)
+    assert found is not None
+    return found
+
+
+def joined_and_not(text: str, folder: Path, again: bool, precision: str = "float64") -> list[Rounds]:
+    population, source = compiled(text, folder, precision), table(ratings(again=again))
+    both = [rounds_of(population, source) for _ in range(2)]
+    for each in both[0].pool.runner._users._joined.values():  # type: ignore[attr-defined]
+        each._made = partial(made, each._made)
+    both[1].pool.runner._users._joined = {}  # type: ignore[attr-defined]
+    return both
+
+
+@pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
+@pytest.mark.parametrize("again", [False, True], ids=["rows once", "rows again"])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_one_run_does_what_step_after_step_does(settings: str, again: bool, tmp_path: Path) -> None:
+    text = SPEC.replace("SCORE", DOT).replace("SETTINGS", SETTINGS[settings])
+    one, two = joined_and_not(text, tmp_path, again)
     for number in range(3):
-        made = one.step(number)
-        before = len(calls)
-        assert two.step(number).scores == pytest.approx(made.scores, rel=1e-12)
-        assert before == len(calls) > 0
-    np.testing.assert_allclose(one.hub.weights["items"], two.hub.weights["items"], rtol=1e-12, atol=1e-14)
+        assert two.step(number).scores == pytest.approx(one.step(number).scores, rel=1e-12)
+    for name, weight in one.hub.weights.items():
+        np.testing.assert_allclose(weight, two.hub.weights[name], rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize(
-    ("client", "again", "together"),
-    [
-        pytest.param("client sgd(0.1)", False, True, id="sgd"),
-        pytest.param("client adagrad(lr = 0.1, lazy = true)", False, True, id="adagrad"),
-        pytest.param("client sgd(0.1)", True, False, id="rows come again"),
-        pytest.param("client sgd(0.1)  client_epochs 2", False, False, id="epochs"),
-        pytest.param("client sgd(0.1)  joint true", False, False, id="local weights change"),
-        pytest.param("client adam(0.1, lazy = true)", False, False, id="steps have numbers"),
-    ],
-)
-def test_steps_that_depend_on_no_other_are_made_together(
-    client: str, again: bool, together: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    population = compiled(SPEC.replace("client OPTIMIZER", client).replace("OPTIMIZER", "sgd(0.1)"), tmp_path)
-    source, seen, apart = table(ratings(again=again)), [], GroupState._apart
-    one, two = (rounds_of(population, source) for _ in range(2))
-    monkeypatch.setattr(steps, "TOGETHER", 2)
+@pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
+def test_layers_and_lists_run_as_one_too(tmp_path: Path) -> None:
+    text = SPEC.replace("SCORE", DEEP).replace("SETTINGS", SETTINGS["joint"])
+    one, two = joined_and_not(text, tmp_path, again=True)
     for number in range(2):
-        monkeypatch.setattr(GroupState, "_apart", lambda *given: seen.append(apart(*given)) or seen[-1])
-        made = one.step(number)
-        monkeypatch.setattr(GroupState, "_apart", lambda *given: False)
-        assert two.step(number).scores == pytest.approx(made.scores, rel=1e-12)
-    assert any(seen) is together
-    np.testing.assert_allclose(one.hub.weights["items"], two.hub.weights["items"], rtol=1e-12, atol=1e-14)
+        assert two.step(number).scores == pytest.approx(one.step(number).scores, rel=1e-12)
+    for name, weight in one.hub.weights.items():
+        np.testing.assert_allclose(weight, two.hub.weights[name], rtol=1e-11, atol=1e-13)
 
 
-def test_ids_that_come_again() -> None:
-    rows = np.array([[[1, 2, 3], [4, 0, 0], [5, 6, 5]], [[-1, 7, -1], [8, 8, 0], [0, 0, 0]]])
-    assert repeated(rows).tolist() == [[False, False, True], [False, True, False]]
+@pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
+def test_no_bit_of_a_user_depends_on_threads_or_on_others(tmp_path: Path) -> None:
+    text = SPEC.replace("SCORE", DEEP).replace("SETTINGS", SETTINGS["adam"])
+    population, source = compiled(text, tmp_path, "float32"), table(ratings(40))
+    made = []
+    for threads, together in ((1, 512), (2, 512), (4, 1)):
+        rounds = rounds_of(population, source, together=together)
+        runner = rounds.pool.runner._users  # type: ignore[attr-defined]
+        for each in runner._joined.values():
+            each._threads = threads
+        seen = []
+        take = runner.get
+        runner.get = lambda value, take=take, seen=seen: (
+            seen.append((value, take(value).copy())) or seen[-1][1]
+        )
+        rounds.step(0)
+        items = [rows for value, rows in seen if value == "items.delta"]
+        made.append(np.sort(np.concatenate(items), axis=0))
+    for other in made[1:]:
+        np.testing.assert_array_equal(made[0], other)
 
 
 @pytest.mark.parametrize("size", [9, 1000, 100_000])

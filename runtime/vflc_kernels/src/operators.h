@@ -25,7 +25,10 @@ struct Shape {
 };
 
 template <class T>
-constexpr Type type_of = std::is_same_v<T, int64_t> ? Type::int64 : sizeof(T) == 4 ? Type::float32 : Type::float64;
+constexpr Type type_of = std::is_same_v<T, int64_t>   ? Type::int64
+                         : std::is_same_v<T, int32_t> ? Type::int32
+                         : sizeof(T) == 4             ? Type::float32
+                                                      : Type::float64;
 
 // What a node says of itself.
 class Info {

@@ -6,6 +6,7 @@
 #include "operators.h"
 #include "rows.h"
 #include "sum_axis.h"
+#include "user_steps.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -48,6 +49,8 @@ EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* b
       add<SumRows<double>>(ort, made);
       add<SumAxis<float>>(ort, made);
       add<SumAxis<double>>(ort, made);
+      add<UserSteps<float>>(ort, made);
+      add<UserSteps<double>>(ort, made);
       add<Launch<float>>(ort, made);
       add<Launch<double>>(ort, made);
       return made;

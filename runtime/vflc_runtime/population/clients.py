@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -70,9 +71,8 @@ class Clients(PopulationPlace):
         self._updates = {"rebuild": RowsOptimizer(plan.rebuild.optimizer, plan.precision, load)}
         if training:
             self._updates["client"] = RowsOptimizer(plan.client.optimizer, plan.precision, load)
-        tables = [weight.name for weight in plan.weights.values() if weight.table]
         self._joined = {
-            name: joined(phase, plan.precision, tables)
+            name: joined(phase, plan.weights, plan.precision, os.cpu_count() or 1)
             for name, phase in (("rebuild", plan.rebuild), ("client", plan.client))
             if isinstance(self._runners.get(name), OnnxRunner)
         }

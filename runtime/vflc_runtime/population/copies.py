@@ -29,7 +29,6 @@ class Copies:
         ids: the table's row that each row from 1 on is a copy of.
         owner: position in the group of the user each row from 1 on belongs to.
         slots: of each feature that reads the table, the row of every example; -1 for none.
-        once: whether no row is read twice, so that the rows of a step are all different.
     """
 
     values: Array
@@ -37,7 +36,6 @@ class Copies:
     ids: Indices
     owner: Indices
     slots: dict[str, NDArray[np.int32]]
-    once: bool
 
 
 def touched(
@@ -63,10 +61,9 @@ def touched(
         slots[name][there[name]] = places[start:end] + 1
         start = end
     owner, ids = pairs // size, pairs % size
-    once = not weight.local and len(every) == len(pairs)
     ends = 1 + np.searchsorted(owner, np.arange(1, users + 1))
     empty = np.empty((1 + len(pairs), *weight.shape[1:]), plan.precision)
-    return Copies(empty, ends, ids, owner, slots, once)
+    return Copies(empty, ends, ids, owner, slots)
 
 
 def ranked(values: Array, size: int) -> tuple[Indices, Indices]:
@@ -110,10 +107,3 @@ def distinct(rows: Array) -> NDArray[np.int32]:
     again = np.zeros(flat.shape, bool)
     again[..., 1:] = flat[..., 1:] == flat[..., :-1]
     return np.where(again | (flat <= 0), -1, flat).astype(np.int32)
-
-
-def repeated(rows: Array) -> NDArray[np.bool_]:
-    """Whether ids [.., n] have one more than once, [..]; row 0 and -1 are no ids."""
-    flat = np.sort(rows, axis=-1)
-    found: NDArray[np.bool_] = ((flat[..., 1:] == flat[..., :-1]) & (flat[..., 1:] > 0)).any(axis=-1)
-    return found

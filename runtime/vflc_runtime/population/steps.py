@@ -18,13 +18,10 @@ from vflc_runtime.bundle.population_plan import Gradient, LocalPhase, UsersPlan
 from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.engines.population_rows import RowsOptimizer, sum_rows
 from vflc_runtime.engines.population_runners import Runner
-from vflc_runtime.engines.population_steps import JoinedStep
-from vflc_runtime.population.copies import Copies, distinct, ranked, repeated
+from vflc_runtime.engines.population_steps import JoinedSteps
+from vflc_runtime.population.copies import Copies, distinct, ranked
 from vflc_runtime.population.measured import Measured
 from vflc_runtime.population.users import Half, UserGroup
-
-TOGETHER = 512
-"""Steps that run at once where none depends on another: what they compute stays in the processor's cache."""
 
 
 class GroupState:
@@ -63,64 +60,32 @@ class GroupState:
         update: RowsOptimizer,
         half: Half,
         steps: Indices,
-        joined: JoinedStep | None = None,
+        joined: JoinedSteps | None = None,
     ) -> Measured:
         """All steps of a phase, `steps` of each user; measured are the values before each step.
 
-        `joined` does the same in one run, where a batch reads no row twice.
+        `joined` makes them at once, where that can be.
         """
         slots = {g.weight: update.new_slots(self.values[g.weight].shape) for g in phase.gradients}
-        if joined is not None and joined.apart and self._apart(phase, half, steps):
-            return self._together(joined, runner, slots, half, steps)
-        first = self.inputs(half.rows, runner)
-        again = {gradient.weight: self._again(gradient, first, half) for gradient in phase.gradients}
-        once = [not any(batch) for batch in zip(*again.values(), strict=True)]
-        measured = Measured()
+        first, measured = self.inputs(half.rows, runner), Measured()
+        done = None if joined is None else joined(first, self.values, slots, steps, half.batches)
+        if done is not None:
+            numbers, who = np.nonzero(np.arange(steps.max(initial=0))[:, None] < steps)
+            measured.see(done, half.rows[numbers % half.batches[who], who], who)
+            return measured
         for number in range(int(steps.max(initial=0))):
             users = int(np.count_nonzero(steps > number))
-            taken = bool(number < half.batches[users - 1])
-            if taken:  # in the first pass: what was taken for all at once
+            if number < half.batches[users - 1]:  # in the first pass: what was taken for all at once
                 rows = half.rows[number, :users]
                 feeds = {key: array[number, :users] for key, array in first.items()}
             else:
                 rows = half.step(number, users)
                 feeds = self.inputs(rows, runner)
             feeds |= self.weights(users, runner)
-            if joined is not None and taken and once[number]:
-                measured.see(joined(feeds, self.values, slots, users, number + 1), rows)
-                continue
             made = runner(feeds)
             measured.see(made, rows)
             for gradient in phase.gradients:
-                name = gradient.weight
-                twice = not taken or again[name][number]
-                self._update(gradient, update, made, feeds, users, slots[name], number + 1, twice)
-        return measured
-
-    def _apart(self, phase: LocalPhase, half: Half, steps: Indices) -> bool:
-        """Whether no step reads a row that another one changes."""
-        read_once = all(self.copies[gradient.weight].once for gradient in phase.gradients)
-        return read_once and bool((steps <= half.batches).all())
-
-    def _together(
-        self,
-        joined: JoinedStep,
-        runner: Runner,
-        slots: Mapping[str, Mapping[str, Array]],
-        half: Half,
-        steps: Indices,
-    ) -> Measured:
-        """All steps of a phase whose steps are `_apart`, as if each were another user's."""
-        numbers, users = np.nonzero(np.arange(len(half.rows))[:, None] < steps)
-        rows, measured = half.rows[numbers, users], Measured()
-        feeds, own = self.inputs(rows, runner), self.weights(len(steps), runner)
-        for start in range(0, len(rows), TOGETHER):
-            part = slice(start, start + TOGETHER)
-            given = {name: array[part] for name, array in feeds.items()}
-            for name, value in own.items():
-                given[name] = value if name in self.copies else value.take(users[part], axis=0)
-            made = joined(given, self.values, slots, len(rows[part]), 1)
-            measured.see(made, rows[part], users[part])
+                self._update(gradient, update, made, feeds, users, slots[gradient.weight], number + 1)
         return measured
 
     def made(self, runner: Runner, rows: Indices) -> dict[str, Array]:
@@ -178,7 +143,6 @@ class GroupState:
         users: int,
         slots: dict[str, Array],
         step: int,
-        twice: bool,
     ) -> None:
         value = self.values[gradient.weight]
         copies = self.copies.get(gradient.weight)
@@ -189,30 +153,12 @@ class GroupState:
         end = int(copies.ends[users - 1])
         ids, rows = self._rows(gradient, made, feeds, end, value.shape[1])
         if update.optimizer.sparse:
-            if twice:
-                ids, places = ranked(ids, len(value))
-                rows = sum_rows(places, rows, len(ids))
+            ids, places = ranked(ids, len(value))
+            rows = sum_rows(places, rows, len(ids))
             update.rows(value, ids, rows, slots, step)
         else:
             whole = sum_rows(ids, rows, end)
             update.dense(value[:end], whole, {name: slot[:end] for name, slot in slots.items()}, step)
-
-    def _again(self, gradient: Gradient, feeds: Mapping[str, Array], half: Half) -> list[bool]:
-        """For each batch whether a user reads a row of the gradient's weight more than once in it.
-
-        Two users never read the same row: each has its copy.
-        """
-        count, copies = len(half.rows), self.copies.get(gradient.weight)
-        if (
-            copies is None
-            or gradient.dense is not None
-            or (copies.once and len(gradient.rows) == 1)
-            or not count
-        ):
-            return [False] * count
-        size = half.rows.shape[:2]
-        ids = np.concatenate([feeds[name].reshape(*size, -1) for name, _ in gradient.rows], axis=2)
-        return [bool(batch.any()) for batch in repeated(ids)]
 
     def _rows(
         self,
