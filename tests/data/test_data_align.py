@@ -1,10 +1,12 @@
 """Alignment: an inner join by key as text, in the order of the keys' bytes."""
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vflc_runtime.data.align import open_tables
+from vflc_runtime.data.table import check_keys
 from vflc_runtime.errors import Failure
 
 WHERE = {"file": "spec.vfl", "line": 2, "column": 3, "end_column": 9, "text": "  key ID"}
@@ -74,6 +76,15 @@ def test_doubled_keys_are_shown():
     failure = refused("VFL0605", keyed(["b", "a", "b", "c", "a", "b"]))
     assert "'a' (2 times), 'b' (3 times)" in failure.message and "'c'" not in failure.message
     assert refused("VFL0605", keyed(["b"]), pa.table({"ID": [1.0, 1.0], "v": ["x", "y"]}))
+
+
+def test_a_doubled_key_that_is_a_part_of_anothers_may_lack_a_column():
+    info = {"key": "ID", "part_of_key": [0], "columns": [], "where": WHERE}
+    with duckdb.connect() as connection, pytest.raises(Failure) as caught:
+        connection.execute("CREATE TABLE \"raw p\" AS SELECT * FROM (VALUES ('a'), ('b'), ('a')) rows(key)")
+        check_keys(connection, "p", info, repeated=False)
+    assert "p's key column ID is a part of another party's key, and has the same key" in caught.value.message
+    assert caught.value.help == "name the other columns of that key here, too, or leave the other rows out"
 
 
 @pytest.mark.parametrize("blank", [None, "", "  ", "\t"])

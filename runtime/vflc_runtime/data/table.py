@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import duckdb
-from vflc_common.keys import has_many, key_columns
+from vflc_common.keys import has_many, key_columns, key_part
 
 from vflc_runtime.data import values
 from vflc_runtime.data.advice import about_value, what_to_do
@@ -115,13 +115,13 @@ def check_keys(
         f"SELECT key, count(*) FROM {raw_name(party)} GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 3"
     ).fetchall()
     examples = ", ".join(f"{shown(readable(value))} ({times} times)" for value, times in doubled)
-    raise Failure(
-        "VFL0605",
-        f"{party}'s {called(info)} has the same key in several rows: {examples}",
-        "choose a key that identifies a row, leave the other rows out, or say in the spec that it has many: "
-        "rows per key many",
-        info.get("where"),
-    )
+    several = f"has the same key in several rows: {examples}"
+    help = "choose a key that identifies a row, leave the other rows out, or say in the spec that it has many"
+    help += ": rows per key many"
+    if key_part(info) is not None:  # a column may have been forgotten, which no check of the spec can know
+        several = f"is a part of another party's key, and {several}"
+        help = "name the other columns of that key here, too, or leave the other rows out"
+    raise Failure("VFL0605", f"{party}'s {called(info)} {several}", help, info.get("where"))
 
 
 def _check_values(
