@@ -145,8 +145,8 @@ train reconstruct { rounds 2 cohort 5 batch 5 rebuild sgd(0.1) client sgd(0.5) s
 def test_what_only_the_best_epoch_tells_is_said_with_how_not_to_tell_it() -> None:
     watched = CARD.replace("batch 200", "batch 200 validation 0.2")
     for text, told in (
-        (watched, "in `train` tells"),
-        (watched.replace("epochs 4", "epochs 4 patience 2"), "without `patience`, tells"),
+        (watched, "is which epoch is the best, by `loss` of the rows for validation: with `best false` in"),
+        (watched.replace("epochs 4", "epochs 4 patience 2"), "when training stops, by `loss` of the rows"),
     ):
         (found,) = check_source(SourceText("card.vfl", text))
         assert found.code == "VFL0340" and "`best false`" in str(found.help) and told in str(found.help)

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from msgspec import Struct
 from vflc_common.bound import Bound
+from vflc_common.metrics import LOSS
 from vflc_common.words import PROGRAM_WORDS, PROGRAMS, Program
 
 from vflc.diagnostics import DiagnosticCollector, RelatedSpan, Span
@@ -259,15 +260,23 @@ class _Deal(Struct, frozen=True):
         )
 
     def _best(self, sources: Iterable[SecretSource]) -> str:
-        """Columns of which the receiver is told by nothing but which epoch is the best."""
-        named = self._named()
+        """Columns of which the receiver learns by nothing but what the watched metric decides."""
+        named, train = self._named(), self.model.train
         alone = [s.name for s in sources if {way.edge for way in self._left(s, named)} == {WATCHED}]
-        if not alone or not self.model.train.best:
+        if not alone:
             return ""
-        told = (
-            f"; only which epoch is the best depends on {listed(self.folded(alone))}: `best false` in `train`"
+        told, cures = list[str](), list[str]()
+        if train.best:
+            told.append("which epoch is the best")
+            cures.append("`best false`")
+        if train.patience is not None:
+            told.append("when training stops")
+            cures.append("no `patience`")
+        return (
+            f"; all that tells {self.receiver} of {listed(self.folded(alone))} is {listed(told)}, "
+            f"by `{train.monitor or LOSS}` of the rows for validation: with {listed(cures)} in `train` "
+            "nothing does"
         )
-        return f"{told}{', without `patience`,' * (self.model.train.patience is not None)} tells nobody"
 
     def _sums(self) -> str:
         """Sums by which these columns reach the receiver, of which a mask would hide the terms."""
