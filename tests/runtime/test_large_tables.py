@@ -13,7 +13,7 @@ import pytest
 from test_train import state
 from vflc_runtime import events, files, memory
 from vflc_runtime.errors import Failure
-from vflc_runtime.run import row_changes
+from vflc_runtime.run import row_changes, start_weights
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import TrainOptions, train
@@ -206,6 +206,33 @@ def test_a_model_that_is_older_than_checkpoints_is_not_the_last_state(
     *others, (last, path) = folder.states(folder.bundle("onnx")).items()
     assert last.startswith("step-0000000020-") and path is not None
     assert [name[:15] for name, path in others if path is None] == ["step-0000000015"]
+
+
+def test_another_run_starts_from_one_that_died_in_its_first_epoch(
+    bundles: dict[str, Path], data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its last checkpoint, of which the model is made, as of small tables from the model itself."""
+
+    def die(event: Any) -> None:
+        if isinstance(event, events.Saved) and event.step == 8:
+            raise KeyError
+
+    found = []
+    for limit in ("64", "0"):
+        monkeypatch.setenv(memory.LARGE, limit)
+        run = tmp_path / limit
+        with pytest.raises(KeyError):
+            train(bundles["adam"], data, run, TrainOptions(**OPTIONS), die)
+        assert (run / "bank" / "model.safetensors").exists() == (limit == "64")
+        found.append(start_weights.read(run, RunFolder(run).bundle("onnx")))
+    small, large = found
+    assert in_bits(large.weights) == in_bits(small.weights) and large.name == small.name
+    assert large.fresh == large.gone == ()
+    for folder in checkpoints(tmp_path / "0"):
+        shutil.rmtree(folder)
+    with pytest.raises(Failure, match="has no trained model yet") as caught:
+        start_weights.read(tmp_path / "0", RunFolder(tmp_path / "0").bundle("onnx"))
+    assert caught.value.code == "VFL0706"
 
 
 def flip(file: Path) -> None:

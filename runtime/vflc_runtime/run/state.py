@@ -329,12 +329,16 @@ class RunFolder:
     def trained(self, places: Iterable[str]) -> tuple[dict[str, Tensors], str]:
         """The saved models of places, and the name of their state, the same at all parties of the run.
 
+        Before its first epoch has ended, a run of large tables has a checkpoint at most: they are made of it.
+
         Raises:
             Failure: VFL0621, they are damaged; VFL0629, there are none.
         """
         places = [*places]
         if not self.saved:
-            raise Failure("VFL0629", f"{self.path} has no trained model yet", "name a run that has one")
+            if (last := self.latest()) is None:
+                raise Failure("VFL0629", f"{self.path} has no trained model yet", "name a run that has one")
+            return self._models_of(last, places), last.progress.name
         damage = self._damage(places)
         if damage is not None:
             raise Failure("VFL0621", damage, "restore the run's folder from a copy, or name another run")
