@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from test_cli_commands import DATA, done, vflc
+
+from vflc.cli.train import bundle_of
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +23,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "project"))
+
+
+def test_what_a_spec_compiles_to_goes_with_other_scratch(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the next start removes it where a process was killed; see tests/data/test_data_large.py."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with bundle_of(made / "model.vfl", None, "onnx") as bundle:
+        assert (bundle / "manifest.json").is_file()
+        assert [each.name[:13] for each in tmp_path.iterdir()] == ["vflc-scratch-"]
+    assert not [*tmp_path.iterdir()]
 
 
 BRIEF = ("--party", "bank", "--known", "10", "--no-bounds")

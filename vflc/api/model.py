@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,8 +212,10 @@ class Model:
 
     @contextmanager
     def _written(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-            yield self.save(Path(folder) / "bundle")
+        from vflc_runtime.scratch import scratch_folder
+
+        with scratch_folder() as folder:
+            yield self.save(folder / "bundle")
 
 
 def _folds(found: list[dict[str, float | None]]) -> list[list[Any]]:

@@ -213,6 +213,8 @@ class Run:
         Raises:
             vflc.Error: a run's files are damaged, or the data do not fit the model.
         """
+        from vflc_runtime.scratch import scratch_folder
+
         from vflc.report.report import report
 
         runs = (self, *others)
@@ -220,8 +222,8 @@ class Run:
         if len({*names}) < len(names):
             names = [f"{at}: {name}" for at, name in enumerate(names, 1)]
         rows = None if data is None else tables.sources(data)
-        with told(), tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-            audits = [] if audit is None else [audit.to_json(Path(folder) / "audit.json")]
+        with told(), scratch_folder() as folder:
+            audits = [] if audit is None else [audit.to_json(folder / "audit.json")]
             text = report([run.path for run in runs], (), audits, rows, names, engine=engine, threads=threads)
         return RunReport(text)
 
@@ -248,9 +250,10 @@ class Run:
             vflc.Error: the data do not fit the model.
         """
         from pyarrow import parquet
+        from vflc_runtime.scratch import scratch_folder
 
-        with told(), tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-            out = Path(folder) / "predictions.parquet"
+        with told(), scratch_folder() as folder:
+            out = folder / "predictions.parquet"
             self._opened.predict(tables.sources(data), out, engine, threads=threads, top=top)
             return parquet.read_table(out)
 

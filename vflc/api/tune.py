@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +32,7 @@ from vflc_runtime.finite import NotFinite
 from vflc_runtime.run.settings import TrainOptions, new_settings
 from vflc_runtime.run.train import train
 from vflc_runtime.run.work import work_of
+from vflc_runtime.scratch import scratch_folder
 
 from vflc import driver
 from vflc.api.search import Search
@@ -189,9 +189,9 @@ class Tuning:
         """The folder of the bundle for a trial, as long as needed."""
         backends = tuple(dict.fromkeys((DEFAULT_BACKEND, find_engine(self.options.engine).reads)))
         bundle = driver.compile_spec(self.spec, overrides={**self.overrides, **tried}, backends=backends)
-        with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-            bundle.write(Path(folder) / "bundle")
-            yield Path(folder) / "bundle"
+        with scratch_folder() as folder:
+            bundle.write(folder / "bundle")
+            yield folder / "bundle"
 
     def _rows(self, sources: Mapping[str, TableSource]) -> dict[str, str]:
         """By what a search that goes on knows its rows again: as the first trial has them."""

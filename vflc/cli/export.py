@@ -76,11 +76,10 @@ def _warn_of_whole(run: Path) -> None:
 
 def _add_keras(run: Path, spec: Path) -> None:
     """Compiles the spec for a run that lacks the Keras plans; VFL0625 where it is another spec."""
-    import tempfile
-
     from vflc_runtime.bundle.folder import add_keras
     from vflc_runtime.errors import Failure
     from vflc_runtime.run.state import RunFolder
+    from vflc_runtime.scratch import scratch_folder
 
     from vflc import driver
 
@@ -91,6 +90,6 @@ def _add_keras(run: Path, spec: Path) -> None:
         raise Failure(
             "VFL0625", f"{run} was not trained from {spec}", "name the spec as it was when the run started"
         )
-    with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-        compiled.write(Path(folder) / "bundle")
-        add_keras(bundle, Path(folder) / "bundle")
+    with scratch_folder() as folder:
+        compiled.write(folder / "bundle")
+        add_keras(bundle, folder / "bundle")

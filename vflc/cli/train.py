@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -208,6 +207,8 @@ def bundle_of(
             raise click.UsageError("--set is for a SPEC; a bundle is already compiled")
         yield target
         return
+    from vflc_runtime.scratch import scratch_folder
+
     from vflc import driver
     from vflc.cli import failures
 
@@ -217,6 +218,6 @@ def bundle_of(
     )
     if bundle.warnings:
         failures.mention(bundle.warnings, target)
-    with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-        bundle.write(Path(folder) / "bundle")
-        yield Path(folder) / "bundle"
+    with scratch_folder() as folder:
+        bundle.write(folder / "bundle")
+        yield folder / "bundle"

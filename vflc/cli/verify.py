@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -96,6 +95,8 @@ def command(context: click.Context, /, spec: Path, as_json: bool, **options: Any
 
 def run(spec: Path, options: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     """Compiles and trains every way in both precisions; what `--json` prints."""
+    from vflc_runtime.scratch import scratch_folder
+
     from vflc import driver
     from vflc.cli import failures, verify_parties, verify_population
 
@@ -104,9 +105,9 @@ def run(spec: Path, options: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     verify = of_kind[driver.kind_of(spec)]
     with _Progress(quiet) as progress:
         for precision in [options["precision"]] if options["precision"] else PRECISIONS[::-1]:
-            with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+            with scratch_folder() as folder:
                 start = partial(progress.start, precision)
-                made, numbers, warnings = verify(spec, precision, options, start, progress.step, Path(folder))
+                made, numbers, warnings = verify(spec, precision, options, start, progress.step, folder)
             if warnings and not found["precisions"]:
                 failures.mention(warnings, spec)
             found |= {**numbers, "precisions": {**found["precisions"], precision: _entry(made, precision)}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from vflc_runtime.run.settings import EPOCHS as SETTINGS
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import TrainOptions, train
 from vflc_runtime.run.transcript import RecordingLength
+from vflc_runtime.scratch import scratch_folder
 
 
 def settings_of(run: Path) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def trained_again(
     epochs = epochs or EPOCHS
     record = RecordingLength(epochs, True)
     options = TrainOptions(epochs, steps=steps, engine=engine, threads=threads, record=record, **settings)
-    with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-        run = Path(folder) / "run"
+    with scratch_folder() as folder:
+        run = folder / "run"
         train(bundle, sources, run, options)
         yield run
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import math
 import secrets
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +33,7 @@ from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.data.dataset import Dataset
 from vflc_runtime.protect.costs import of_runs
 from vflc_runtime.protect.ledger import Spent
+from vflc_runtime.scratch import scratch_folder
 
 RISK = 1e-6
 """The probability that an audit refutes a bound that holds, whatever it tries."""
@@ -76,8 +75,8 @@ def refute(
     table = drawn(data, whole, rng)
     known = rng.permutation(data.rows) < -(-data.rows // KNOWN)
     tell("a run on columns that are drawn afresh" if runs == 1 else f"{runs} runs on columns drawn afresh")
-    with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
-        kept = [charged(bundle, table, settings, steps, Path(folder)) for _ in range(runs) if runs > 1]
+    with scratch_folder() as folder:
+        kept = [charged(bundle, table, settings, steps, folder) for _ in range(runs) if runs > 1]
         heard = [
             simulate(bundle, table, settings, steps, engine, threads, each, ROOM // runs)
             for each in kept or [None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from vflc_runtime.run.loop import facts
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.transcript import RecordedStep, evenly
 from vflc_runtime.run.work import order_of
+from vflc_runtime.scratch import scratch_folder
 from vflc_runtime.transport.messages import Envelope
 
 PREDICTED = 4000
@@ -129,10 +129,10 @@ def simulate(
         guards.take(draws.get(place, {}))
     units.begin(session.engines, data.state)
     if next(iter(bundle.plans.values())).training.secret_start:
-        with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+        with scratch_folder() as folder:
             for place in places:
-                (Path(folder) / place).mkdir()
-            start.begin(Path(folder), session.engines)
+                (folder / place).mkdir()
+            start.begin(folder, session.engines)
     recorded = {place: RecordedTraining() for place in places}
     for epoch in range(epochs):
         for rows in order.batches(epoch):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from vflc_runtime.export.keras_encoders import KerasEncoding, check_keras, layer
 from vflc_runtime.export.keras_whole import Whole, add_tables
 from vflc_runtime.export.raw import RawFeature
 from vflc_runtime.run.session import Session
+from vflc_runtime.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from vflc_runtime.export.model import ExportedModel, FedFile, Signature
@@ -91,15 +91,15 @@ class KerasFormat:
 
     def run(self, trials: list[FedFile]) -> list[dict[str, Array]]:
         """See `Format`; in a process of its own that cannot import vflc."""
-        with tempfile.TemporaryDirectory(prefix="vflc-") as folder:
+        with scratch_folder() as folder:
             arguments: list[str] = []
             for number, trial in enumerate(trials):
-                given, found = (str(Path(folder) / f"{number}.{end}.npz") for end in ("in", "out"))
+                given, found = (str(folder / f"{number}.{end}.npz") for end in ("in", "out"))
                 feeds = {**trial.feeds, ALONE: np.ones(1, self._precision)}
                 arrays: dict[str, Any] = {f"{i}:{name}": feeds[name] for i, name in enumerate(feeds)}
                 np.savez(given, **arrays)
                 arguments += [str(trial.path.absolute()), given, found]
-            _load_elsewhere(arguments, folder)
+            _load_elsewhere(arguments, str(folder))
             return [_read(found) for found in arguments[2::3]]
 
 

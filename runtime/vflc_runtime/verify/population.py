@@ -7,12 +7,10 @@ every round, losses, and predictions should be the same to rounding.
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from vflc_runtime.population.rounds import Rounds
 from vflc_runtime.population.users import Users, split_users
 from vflc_runtime.population.worker_pool import groups
 from vflc_runtime.run.client_executor import ClientExecutor, local_pool
+from vflc_runtime.scratch import scratch_folder
 from vflc_runtime.verify import Verification, WayResult
 from vflc_runtime.verify.differences import compare
 from vflc_runtime.verify.recording import Recording, RecordingKey
@@ -53,11 +52,11 @@ def verify(
         Failure: VFL0611 where a loss is not finite or nobody has one, VFL0608 and VFL0619 for too few users.
     """
     precision = ways[0].population.users.precision
-    with tempfile.TemporaryDirectory(prefix="vflc-") as folder, ExitStack() as files:
+    with scratch_folder() as folder, ExitStack() as files:
         recordings: dict[str, Recording] = {}
         trained = []
         for way in ways:
-            recordings[way.name] = files.enter_context(Recording(Path(folder) / str(len(recordings))))
+            recordings[way.name] = files.enter_context(Recording(folder / str(len(recordings))))
             trained.append(_train(way, users, settings, recordings[way.name], listen))
         return Verification(compare(recordings, precision), trained, 0)
 

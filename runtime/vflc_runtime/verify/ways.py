@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations, count, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -28,6 +26,7 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.run import fitting
 from vflc_runtime.run.loading import present
 from vflc_runtime.run.session import Outcome, Session
+from vflc_runtime.scratch import scratch_folder
 from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.verify.differences import Comparison, Pair, compare
 from vflc_runtime.verify.idle import Shares, hold
@@ -147,10 +146,10 @@ def verify(
     }
     trained: list[WayResult] = []
     planned = [rows.copy() for rows in batches]
-    with tempfile.TemporaryDirectory(prefix="vflc-") as folder, ExitStack() as files:
+    with scratch_folder() as folder, ExitStack() as files:
         recordings: dict[str, Recording] = {}
         for way in ways:
-            recording = files.enter_context(Recording(Path(folder) / str(len(recordings))))
+            recording = files.enter_context(Recording(folder / str(len(recordings))))
             recordings[way.name] = recording
             run = _Run(way, settings, recording, crossing, once, idle)
             trained.append(run.train(data, batches, choose, listen))
