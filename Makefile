@@ -1,6 +1,7 @@
 # make demo   a first run: generated tables, compile, train, evaluate, predict
 # make test   all that must hold, in a virtual environment of its own
 # make test EXAMPLES=10   with ten times as many random examples of each property
+# make test-lsp   the language server over its pipes; `make test` has it, too
 # make test-editor   the extension of editors/vscode, packaged and tried in a real VS Code, in Chromium
 # make test-oldest   the tests of the core with the oldest packages that pyproject.toml allows
 # make test-newest   the tests with the newest
@@ -55,15 +56,18 @@ CORES   = -n auto --dist worksteal
 
 unexport PYTHONDONTWRITEBYTECODE # test processes would each compile the tests again
 
-.PHONY: torch peers benchmarks moto test test-editor test-oldest test-newest demo lint editor lock mutants \
+.PHONY: torch peers benchmarks moto test test-lsp test-editor test-oldest test-newest demo lint editor lock mutants \
         playground test-playground site clean always
 .DELETE_ON_ERROR:
 
 test: $(dev) $(lsp) # mypy, which takes half a minute on one core, runs beside the tests; what it says comes at the end
 	@mkdir -p $(BUILD); \
-	$(MAKE) --no-print-directory --keep-going editor lint > $(BUILD)/lint.log 2>&1 & lint=$$!; \
+	$(MAKE) --no-print-directory --keep-going editor lint test-lsp > $(BUILD)/lint.log 2>&1 & lint=$$!; \
 	$(python) -m pytest $(CORES) $(PYTEST); tests=$$?; \
 	wait $$lint; lint=$$?; cat $(BUILD)/lint.log; [ $$tests = 0 ] && [ $$lint = 0 ]
+
+test-lsp: $(dev) $(lsp) # in a process of its own, with the packages of $(BUILD)/lsp before others
+	PYTHONPATH=$(BUILD)/lsp $(python) -m pytest -o asyncio_default_fixture_loop_scope=module tests/lsp/test_lsp_server.py
 
 test-editor: $(dev) $(lsp) $(modules) $(server)
 	cd editors/vscode && npm run -s package && npm run -s test:editor
@@ -170,7 +174,7 @@ lock:
 	$(call pip,$(BUILD)/lock) uv
 	$(LOCK) $(addprefix --extra ,$(NEWEST) psi notebook) --output-file requirements/all.txt # all but torch
 	echo setuptools | $(LOCK) - --constraint requirements/all.txt --output-file requirements/core.txt
-	echo 'pygls>=2' | $(subst pyproject.toml,-,$(LOCK)) --output-file requirements/lsp.txt # its attrs is newer than dp allows
+	printf 'pygls>=2\npytest-lsp>=1\n' | $(subst pyproject.toml,-,$(LOCK)) --output-file requirements/lsp.txt # attrs is newer than dp allows
 	echo 'mkdocs-material>=9.6' | $(subst pyproject.toml,-,$(LOCK)) --output-file requirements/site.txt
 	$(LOCK) --resolution lowest-direct $(addprefix --extra ,$(OLDEST)) --output-file requirements/oldest.txt
 

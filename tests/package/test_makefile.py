@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 def test_ci_runs_all() -> None:
     text = (ROOT / "Makefile").read_text("utf-8")
     assert "$(python) -m pytest $(CORES) $(PYTEST);" in text  # all: none is left out
+    assert "editor lint test-lsp" in text  # beside them: those that need packages of their own
     lines = (ROOT / ".ci/run").read_text("utf-8").splitlines()
     assert {"make torch", "make moto", "make test", "make test-oldest"} <= {
         each.split(" #")[0].strip() for each in lines
