@@ -13,7 +13,8 @@ from typing import Any
 
 from mkdocs.structure.files import File
 from pygments.lexers import LEXERS
-from vfl_lexer import VflLexer  # MkDocs has this folder in the path while it reads its hooks
+from unbroken import unbroken  # MkDocs has this folder in the path while it reads its hooks
+from vfl_lexer import VflLexer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -63,6 +64,10 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(text: str, page: Any, config: Any, files: Any) -> str:
     uri = PurePosixPath(page.file.src_uri)
     return text if page.file.generated_by else _linked(text, PurePosixPath("docs") / uri.parent, uri.parent)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    return unbroken(html)
 
 
 def _elsewhere() -> Iterator[tuple[PurePosixPath, str, str]]:
