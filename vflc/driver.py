@@ -136,13 +136,14 @@ def examine(
 
 
 def _disclosed(model: Lowered) -> Lowered:
-    """With who may learn what, also where that is not granted: nothing else is found after the cut."""
-    if type(model) is not Partitioned:
-        return model
-    try:
+    """With who may learn what, also where that is not granted: the last pass of a check finds it."""
+    if type(model) is Partitioned:
         return Disclose()(model, DiagnosticCollector())
-    except Refused:
-        return model
+    if type(model) is Vectorised:
+        from vflc.passes.learn.population import LearnOfUsers
+
+        return LearnOfUsers()(model, DiagnosticCollector())
+    return model
 
 
 @undisturbed()

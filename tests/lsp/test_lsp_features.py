@@ -1,5 +1,6 @@
 """What editors show of a spec, as plain data."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,16 @@ def test_lenses_say_who_learns_what(spec: Document) -> None:
 def test_lenses_say_who_learns_what_that_is_not_granted() -> None:
     lens = hints.lenses(Document(SPEC.replace("Genres, liked", "Genres")))[0][2]
     assert lens.startswith("4 values cross to bob, 200 bytes a row; alice may learn: the code of bob.MovieID")
+
+
+@pytest.mark.parametrize("name", ["fedrecon", "fedrecon_full", "three_parties", "deepfm_protected"])
+def test_what_may_be_learned_is_said_whatever_is_granted(name: str) -> None:
+    text = (ROOT / "specs" / name / f"{name}.vfl").read_text("utf-8")
+    granting, without = Document(text), Document(re.sub(r"(?m)^release \w+ \{[^}]*\}", "", text))
+    assert {each.code for each in without.diagnostics} >= {"VFL0340"}
+    told = [lens for _, _, lens in hints.lenses(granting)]
+    assert [lens for _, _, lens in hints.lenses(without)] == told
+    assert not any("may learn: nothing" in lens for lens in told)
 
 
 def test_hints_are_shapes_and_places(spec: Document) -> None:

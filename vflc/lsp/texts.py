@@ -90,6 +90,24 @@ class OpenTexts:
         """The text that a request is about."""
         return self._opened(params["textDocument"]["uri"])
 
+    def asked_at(self, params: Mapping[str, Any]) -> tuple[OpenText, int]:
+        """The text that a request is about, and the offset in it."""
+        opened = self.opened(params)
+        return opened, opened.places.offset(params["position"])
+
+    def text_of(self, uri: str) -> OpenText:
+        """The text of a URI, open or in a file."""
+        path = path_of(uri)
+        found = self.texts.get(uri) or (self.at(path) if path is not None else None)
+        if found is None:
+            raise NotAnswered(f"{uri} cannot be read")
+        return found
+
+    def places_of(self, path: Path) -> Places | None:
+        """A file's own places; None where it cannot be read."""
+        opened = self.at(path)
+        return opened.places if opened is not None else None
+
     def specs(self) -> Iterator[OpenText]:
         """All texts: those that are open, and those of the folders."""
         yield from list(self.texts.values())

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vflc.lsp.answers import ANSWERS, diagnostics
+from vflc.lsp.answers import ANSWERS
+from vflc.lsp.of_text import diagnostics
 from vflc.lsp.places import LspJson
 from vflc.lsp.texts import NotAnswered, OpenTexts
 
