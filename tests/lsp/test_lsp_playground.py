@@ -26,9 +26,11 @@ def test_the_page_shows_what_crosses(playground: ModuleType) -> None:
     text = (ROOT / "specs" / "deepfm" / "deepfm.vfl").read_text("utf-8")
     page = playground.Page()
     shown = json.loads(json.dumps(page.check(text)))
-    assert not [each for each in shown["findings"] if each["level"] == "error"]
+    assert not [each for each in shown["findings"] if each["severity"] == 1] and shown["drawn"]
     sent = {each["name"]: each for each in shown["crossing"]}
     assert sent["a.deep"]["shape"] == "[32]" and sent["a.deep"]["size"] == "128 B a row"
     assert sent["a.deep.gradient"]["phase"] == "backward" and any(each["known"] for each in shown["crossing"])
-    assert shown["learned"] and page.picture(text, None)["svg"].startswith("<svg")
+    picture = page.ask(text, "vflc/graph", {"folded": None, "styled": False})
+    assert shown["learned"] and picture["svg"].startswith("<svg")
     assert page.check(text.replace("bob.liked", "bob.likd"))["findings"][0]["code"] == "VFL0105"
+    assert json.loads(playground.answer(json.dumps(["ask", "x = ", "textDocument/formatting", {}]))) == []

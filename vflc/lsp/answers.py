@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
 
 from vflc.lsp import at_place, coloured, of_block, of_text, pages
-from vflc.lsp.places import LspJson
+from vflc.lsp.places import LspJson, Params
 from vflc.lsp.texts import NotAnswered, OpenTexts
 
-Params = Mapping[str, Any]
 Answer = Callable[[OpenTexts, Params], Any]
 
 

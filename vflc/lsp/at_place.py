@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from vflc.lsp import completion, definition, describe, kinds, names, renaming, selection
-from vflc.lsp.places import LspJson
+from vflc.lsp.places import LspJson, Params
 from vflc.lsp.texts import OpenTexts
-
-Params = Mapping[str, Any]
 
 
 def hover(texts: OpenTexts, params: Params) -> LspJson | None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from vflc.lsp import calls, definition, kinds, outline, renaming
 from vflc.lsp.outline import OutlineSymbol
-from vflc.lsp.places import LspJson
+from vflc.lsp.places import LspJson, Params
 from vflc.lsp.texts import OpenText, OpenTexts
-
-Params = Mapping[str, Any]
 
 
 def prepare_calls(texts: OpenTexts, params: Params) -> list[LspJson] | None:

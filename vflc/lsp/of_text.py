@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from vflc.lsp import coloured, findings, kinds, mending, outline, pages
 from vflc.lsp import hints as shapes
 from vflc.lsp.analysis import Document
 from vflc.lsp.outline import OutlineSymbol
-from vflc.lsp.places import LspJson, Places
+from vflc.lsp.places import LspJson, Params, Places
 from vflc.lsp.texts import OpenText, OpenTexts
-
-Params = Mapping[str, Any]
 
 
 def diagnostics(texts: OpenTexts, opened: OpenText) -> list[LspJson]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 from vflc.lsp.positions import Positions, TextChange
 
 LspJson = dict[str, Any]
+Params = Mapping[str, Any]
+"""What a request is given."""
 
 
 def path_of(uri: str) -> Path | None:

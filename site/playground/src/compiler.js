@@ -19,7 +19,7 @@ export const ready = new Promise((resolve, reject) => {
   worker.onerror = (event) => reject(new Error(event.message));
 });
 
-/** Asks as `python/playground.py` answers: `ask("hover", text, offset)`. */
+/** Asks as `python/playground.py` answers: `ask("check", text)`. */
 export function ask(...asked) {
   return new Promise((resolve, reject) => {
     last += 1;

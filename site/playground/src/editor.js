@@ -12,14 +12,10 @@ import {
 } from "@codemirror/view";
 import { classHighlighter } from "@lezer/highlight";
 
-import { ask } from "./compiler.js";
+import { complete, hover as told } from "./language.js";
 import { element, markdown } from "./markdown.js";
 
 const LEVELS = { error: "error", warning: "warning", note: "info" };
-const KINDS = {
-  party: "namespace", library: "namespace", column: "property", value: "variable", parameter: "variable",
-  block: "class", argument: "property", setting: "property", keyword: "keyword", type: "type",
-};
 
 /** Text beside the code that is not part of it: a shape, or above a party what crosses. */
 class Note extends WidgetType {
@@ -63,20 +59,17 @@ function decorations(state, { hints, lenses, owners }) {
 
 const hover = hoverTooltip(async (view, at) => {
   const text = view.state.doc.toString();
-  const found = await ask("hover", text, at);
+  const found = await told(text, at);
   if (!found || view.state.doc.toString() !== text) return null;
   return { pos: found.from, end: found.to, above: true, create: () => ({ dom: markdown(found.markdown) }) };
 });
 
 async function completions(context) {
   if (!context.explicit && !context.matchBefore(/[\w.]|->\s?|:\s?|\{\s?/)) return null;
-  const found = await ask("complete", context.state.doc.toString(), context.pos);
-  if (context.aborted || !found.words.length) return null;
-  const options = found.words.map((each) => ({
-    label: each.word.replace(/ = $/, ""), apply: each.word, type: KINDS[each.kind] ?? "function",
-    detail: each.detail, info: each.markdown ? () => markdown(each.markdown) : undefined,
-  }));
-  return { from: found.from, options, validFor: /^\w*$/ };
+  const { from, options } = await complete(context.state.doc.toString(), context.pos);
+  if (context.aborted || !options.length) return null;
+  const shown = options.map((each) => ({ ...each, info: each.markdown ? () => markdown(each.markdown) : undefined }));
+  return { from, options: shown, validFor: /^\w*$/ };
 }
 
 const colours = new Compartment();

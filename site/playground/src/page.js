@@ -1,8 +1,9 @@
 // The page: an editor, and beside it what the compiler says of its text.
 
-import { ask, ready } from "./compiler.js";
+import { ready } from "./compiler.js";
 import { vfl } from "./colours.js";
 import { editor } from "./editor.js";
+import * as language from "./language.js";
 import { fragment, spec } from "./link.js";
 import { markdown } from "./markdown.js";
 import { picture } from "./picture.js";
@@ -12,7 +13,7 @@ const PAUSE = 100; // ms without a keystroke after which a text is checked
 const part = (id) => document.getElementById(id);
 const status = (text) => { part("status").textContent = text; };
 
-let waiting, checking = false, checked = null;
+let waiting, checking = false, checked = null, drawn = false;
 const examples = await fetch("examples.json").then((got) => got.json());
 for (const { name, title } of examples) part("examples").append(new Option(title, name));
 const writing = editor(part("editor"), await first(), (text) => {
@@ -44,14 +45,14 @@ async function check() {
     while (checked !== writing.text()) {
       const text = writing.text();
       const begun = performance.now();
-      const answer = await ask("check", text);
-      checked = text;
+      const answer = await language.check(text);
+      [checked, drawn] = [text, answer.drawn];
       if (writing.text() !== text) continue;
       show(answer, []);
       status(summary(answer.findings, performance.now() - begun));
       await draw();
       if (answer.findings.length) {
-        const fixes = await ask("fixes", text);
+        const fixes = await language.fixes(text, answer.findings);
         if (writing.text() === text) show(answer, fixes);
       }
     }
@@ -65,7 +66,7 @@ async function check() {
 
 /** The picture of what is written, where it is seen. */
 async function draw() {
-  if (!part("graph").hidden && checked !== null) await graph.show(checked);
+  if (!part("graph").hidden && checked !== null) await graph.show(checked, drawn);
 }
 
 function show(answer, fixes) {
@@ -99,7 +100,7 @@ async function explain(code) {
   const close = document.createElement("button");
   close.textContent = "Close";
   close.addEventListener("click", () => dialog.close());
-  dialog.append(markdown(await ask("explain", code)), close);
+  dialog.append(markdown(await language.explain(code)), close);
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
@@ -114,7 +115,7 @@ part("examples").addEventListener("change", ({ target }) => {
 part("format").addEventListener("click", async () => {
   await ready;
   const text = writing.text();
-  const changes = await ask("format", text);
+  const changes = await language.format(text);
   if (writing.text() === text && changes.length) writing.change(changes);
 });
 part("link").addEventListener("click", async () => {

@@ -2,20 +2,20 @@
 
 import "../../../vflc/picture/graph.js";
 
-import { ask } from "./compiler.js";
+import { graph } from "./language.js";
 import { element } from "./markdown.js";
 
 const OWN = "spec.vfl"; // what the compiler calls the text of the page
 
 /** A picture in `frame`. `go` is called with a line and a column from 1, `say` with a sentence. */
 export function picture(frame, { go, say }) {
-  let shown = null, drawn = "", folded = null, text = "";
+  let shown = null, drawn = "", folded = null, text = "", known = false;
 
   async function draw() {
     frame.setAttribute("aria-busy", "true");
-    const made = await ask("picture", text, folded);
+    const made = await graph(text, folded);
     frame.setAttribute("aria-busy", "false");
-    frame.classList.toggle("old", made === null);
+    frame.classList.toggle("old", !known);
     if (made === null || made.svg === drawn) return;
     const held = shown && frame.contains(document.activeElement) ? document.activeElement.dataset : null;
     shown?.dispose();
@@ -55,8 +55,9 @@ export function picture(frame, { go, say }) {
   new ResizeObserver(() => shown?.fit()).observe(frame);
 
   return {
-    show(written) {
-      text = written;
+    /** Draws a text, of which the graph is `now` known, or was before. */
+    show(written, now) {
+      [text, known] = [written, now];
       return draw();
     },
     forget() {
