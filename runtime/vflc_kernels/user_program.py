@@ -13,6 +13,8 @@ from vflc_kernels.programs import CODES
 
 KINDS = ("map", "sum", "rows", "merge", "put", "give", "numbers")
 """As the extension numbers them."""
+LASTING = {"merge", "put", "give"}
+"""What does something to more than a buffer; it reads the buffer that it is said to write."""
 OWN, CONSTANTS, NUMBER, FEEDS = range(4)
 LINE = 16
 """Elements that buffers are rounded up to."""
@@ -102,6 +104,10 @@ class _Instruction:
     numbers: tuple[int, int, int, int] = (0, 0, 0, 0)  # array, ids, count, width
     sizes: list[int] = field(default_factory=list)
     given: list[tuple[View, list[int]]] = field(default_factory=list)
+
+    def reads(self) -> list[Buffer]:
+        """All that it reads, which may be what it writes."""
+        return [*(view.buffer for view, _ in self.given), *([self.to] if self.kind in LASTING else [])]
 
 
 class Code:
@@ -227,6 +233,7 @@ class Code:
 
     def attributes(self) -> dict[str, Any]:
         """`program`, `memory` and `constants` of the node."""
+        self._instructions = self._needed()
         places, memory = self._places()
         program = list[int]()
         for each in self._instructions:
@@ -236,6 +243,21 @@ class Code:
                 place, start = self._place(view.buffer, places)
                 program += [place, start + view.offset, *strides]
         return {"program": program, "memory": memory, "constants": max(1, self._length)}
+
+    def read(self, buffer: Buffer) -> bool:
+        """Whether an instruction reads a buffer, or may: rows are read again where they change."""
+        if any(buffer is each.buffer for each in self._read.values()):
+            return True
+        return any(buffer is each for of in self._instructions for each in of.reads())
+
+    def _needed(self) -> list[_Instruction]:
+        """The instructions without those that nothing reads."""
+        wanted, kept = set[int](), list[_Instruction]()
+        for each in reversed(self._instructions):
+            if each.kind in LASTING or id(each.to) in wanted:
+                wanted |= {id(buffer) for buffer in each.reads()}
+                kept.append(each)
+        return kept[::-1]
 
     def _place(self, buffer: Buffer, places: dict[int, int]) -> tuple[int, int]:
         if buffer.kind == "own":

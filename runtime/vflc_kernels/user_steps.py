@@ -96,12 +96,12 @@ def user_steps(
     made = Translator(code, phase, values, tables).run(
         [*results, *(name for each in changed for name in each.gradients)]
     )
+    for number, name in enumerate(results):
+        code.give(number, made.view(name))
     order, puts = [], list[Any]()
     for each in changed:
         order += [each.weight, *each.slots.values()]
         puts += _update(code, made, optimizer, each, arrays, tables, values)
-    for number, name in enumerate(results):
-        code.give(number, made.view(name))
     for put in puts:
         code.put(*put)
     outputs = [*(f"new.{name}" for name in order), *results]
@@ -141,7 +141,14 @@ def _update(
         if of.weight not in tables:
             raise Unable
         width, count = tables[of.weight][1], prod(ids.shape)
-        flat = code.joined([_flat(code, each, width) for each in gradients], 0)
+        if (
+            len(gradients) == 1
+            and code.own(gradients[0]) is gradients[0]
+            and not code.read(gradients[0].buffer)
+        ):
+            flat = _flat(code, gradients[0], width)
+        else:
+            flat = code.joined([_flat(code, each, width) for each in gradients], 0)
         if flat.shape[0] != count:
             raise Unable
         code.merge(ids.number, count, width, flat)

@@ -200,3 +200,22 @@ def test_what_cannot_be_translated_is_left_to_onnxruntime(op: str) -> None:
             built.model([made]).graph, descent("float32"), Given({"x": (1, 3)}, {}, {}, frozenset()), [],
             [made], "float32",
         )  # fmt: skip
+
+
+def test_rows_that_are_their_own_gradient_are_read_before_they_change() -> None:
+    built = Built("float64")
+    built.inputs = {"table": ("r", 2)}
+    rows = built.add("Gather", "table", "at", axis=0)
+    total = built.add("ReduceSum", rows, built.constant([2], np.int64), keepdims=0)
+    given = Given({}, {"at": (1, 3)}, {"table": (2,), "last": (2,)}, frozenset({"table", "last"}))
+    changed = [Changed("table", (rows,), "at", {"last": "last"})]
+    steps = user_steps(
+        built.model([rows, total]).graph, descent("float64"), given, changed, [total], "float64"
+    )
+    table, at = np.arange(8.0).reshape(4, 2), np.array([[[1, 3, 1]]], np.int32)
+    one = {"steps": np.array([1]), "batches": np.array([1]), "starts": np.array([0]), "at": at}
+    new, _, sums = session_of(model_of(steps, "float64")).run(
+        None, {**one, "table": table, "last": np.zeros_like(table)}
+    )
+    np.testing.assert_allclose(new, table - 0.1 * np.array([0, 2, 0, 1])[:, None] * table)
+    np.testing.assert_array_equal(sums, table[[1, 3, 1]].sum(axis=1)[None])

@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr int64_t kTogether = 8;  // users that a thread takes at once
+constexpr int64_t kParts = 16;  // of the users, for threads: a part has every so many, as the first have most steps
 constexpr int kLanes = 16;        // sums of every so many elements: the same on all processors
 
 void fit(bool fits) {
@@ -274,10 +274,10 @@ void UserSteps<T>::compute(const Context& context) {
   }
   if (given.total == 0) return;
   std::atomic<bool> good{true};
-  context.parallel(static_cast<size_t>((given.users + kTogether - 1) / kTogether), [&](size_t part) {
+  const int64_t parts = std::min(kParts, given.users);
+  context.parallel(static_cast<size_t>(parts), [&](size_t part) {
     Worker<T> worker(program, given);
-    const int64_t start = static_cast<int64_t>(part) * kTogether, end = std::min(start + kTogether, given.users);
-    for (int64_t user = start; user < end; ++user)
+    for (int64_t user = static_cast<int64_t>(part); user < given.users; user += parts)
       if (!worker.run(user)) good = false;
   });
   fit(good);

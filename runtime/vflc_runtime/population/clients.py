@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -57,10 +56,16 @@ class Clients(PopulationPlace):
         settings: of the run, where they differ from the spec's.
         load: makes runners of graphs.
         training: whether global weights will be trained.
+        threads: that share out the users of a group.
     """
 
     def __init__(
-        self, plan: UsersPlan, settings: ReconstructSettings, load: Runners, training: bool = True
+        self,
+        plan: UsersPlan,
+        settings: ReconstructSettings,
+        load: Runners,
+        training: bool = True,
+        threads: int = 1,
     ) -> None:
         super().__init__(plan)
         self.plan, self.settings = plan, settings
@@ -72,7 +77,7 @@ class Clients(PopulationPlace):
         if training:
             self._updates["client"] = RowsOptimizer(plan.client.optimizer, plan.precision, load)
         self._joined = {
-            name: joined(phase, plan.weights, plan.precision, os.cpu_count() or 1)
+            name: joined(phase, plan.weights, plan.precision, threads)
             for name, phase in (("rebuild", plan.rebuild), ("client", plan.client))
             if isinstance(self._runners.get(name), OnnxRunner)
         }
@@ -96,7 +101,11 @@ class Clients(PopulationPlace):
         """
         self._group = group = group_of(users, chosen, self.settings, given)
         self._before = _in_order(kept, chosen, group)
-        return {name: users.inputs[name][group.rows] for name in self.plan.inputs if name in users.inputs}
+        return {
+            name: users.inputs[name].take(group.rows, axis=0)
+            for name in self.plan.inputs
+            if name in users.inputs
+        }
 
     # --- what the executor asks -------------------------------------------------------------------
 

@@ -48,19 +48,24 @@ def touched(
     names = sorted({name for ids in plan.ids if ids.table == weight.name for name in ids.features})
     size, users = weight.shape[0], len(group.users)
     read = {name: _pairs(group.owner, features[name], size) for name in names}
-    there = {name: pairs >= 0 for name, pairs in read.items()}
-    every = np.concatenate([read[name][there[name]] for name in names])
+    there = {name: None if pairs.min(initial=0) >= 0 else pairs >= 0 for name, pairs in read.items()}
+    parts = [read[name].reshape(-1) if there[name] is None else read[name][there[name]] for name in names]
+    every = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if weight.local:
         pairs, places = np.arange(users * size), every
     else:
         pairs, places = ranked(every, users * size)
     slots, start = {}, 0
-    for name in names:
-        slots[name] = np.full(read[name].shape, -1, np.int32)
-        end = start + int(np.count_nonzero(there[name]))
-        slots[name][there[name]] = places[start:end] + 1
-        start = end
-    owner, ids = pairs // size, pairs % size
+    for name, part in zip(names, parts, strict=True):
+        mine = (places[start : start + len(part)] + 1).astype(np.int32)
+        start += len(part)
+        if there[name] is None:
+            slots[name] = mine.reshape(read[name].shape)
+        else:
+            slots[name] = np.full(read[name].shape, -1, np.int32)
+            slots[name][there[name]] = mine
+    owner = pairs // size
+    ids = pairs - owner * size  # half the time of a remainder
     ends = 1 + np.searchsorted(owner, np.arange(1, users + 1))
     empty = np.empty((1 + len(pairs), *weight.shape[1:]), plan.precision)
     return Copies(empty, ends, ids, owner, slots)
@@ -92,7 +97,8 @@ def _sorted(values: Array) -> tuple[Indices, Indices]:
 def _pairs(owner: Indices, ids: Array, size: int) -> Indices:
     """One number for user and id, in the shape of the ids; -1 where there is no id."""
     mine = owner.reshape(-1, *(1 for _ in ids.shape[1:]))
-    return np.where(ids < 0, -1, mine * size + ids)
+    pairs: Indices = mine * size + ids
+    return pairs if ids.min(initial=0) >= 0 else np.where(ids < 0, -1, pairs)
 
 
 def fill(copies: Copies, values: Array) -> None:

@@ -65,7 +65,7 @@ def changes_of(state: GroupState, first: Mapping[str, Array]) -> Changes:
         scale *= np.minimum(1.0, settings.clip_norm / np.maximum(norms, 1e-300))
     for name, change in changes.items():
         copies = state.copies.get(name)
-        _scale(change, scale if copies is None else scale[copies.owner])
+        _scale(change, scale if copies is None else scale.take(copies.owner))
     return Changes(changes, weight.astype(np.int32), whole)
 
 
@@ -101,5 +101,6 @@ def _by_user(
 
 def _scale(change: Array, factor: NDArray[np.float64]) -> None:
     """Multiplies in place, and leaves 0 where the factor is, whatever the change."""
-    change[factor == 0] = 0
+    if not factor.all():
+        change[factor == 0] = 0
     change *= factor.reshape(-1, *(1 for _ in change.shape[1:])).astype(change.dtype)

@@ -222,12 +222,13 @@ def _halves(
     batch = settings.batch
     if settings.halves == "batches":
         turn = number // batch
-        return turn % 2 == 1, turn // 2 * batch + number % batch
+        late = (turn & 1) == 1
+        return late, number - (turn - turn // 2) * batch
     if settings.halves == "fraction":
         first = np.floor(count * settings.fraction).astype(np.int64)
         late = number >= first
         return late, np.where(late, number - first, number)
-    return number % 2 == 1, number // 2
+    return (number & 1) == 1, number // 2
 
 
 def _ranks(late: NDArray[np.bool_], owner: Indices) -> Indices:
@@ -246,5 +247,8 @@ def _half(
     batches = -(-sizes // batch)
     rows = np.full((int(batches.max(initial=0)), len(sizes), batch), -1, np.int64)
     at = np.arange(len(owner)) if part is None else np.flatnonzero(part)
-    rows[place[at] // batch, owner[at], place[at] % batch] = at
+    mine = place[at]
+    turn = mine // batch
+    cell = (turn * len(sizes) + owner[at] - turn) * batch + mine  # [turn, owner, mine % batch], flat
+    rows.reshape(-1)[cell] = at
     return Half(rows, batches, sizes)

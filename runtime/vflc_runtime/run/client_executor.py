@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -29,6 +30,7 @@ class ClientExecutor:
         settings: of the run, where they differ from the spec's.
         training: whether global weights will be trained.
         listen: is told of every message as it is sent.
+        threads: that share out the users of a group; a core each where None.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class ClientExecutor:
         settings: ReconstructSettings,
         training: bool = True,
         listen: Callable[[Envelope], None] | None = None,
+        threads: int | None = None,
     ) -> None:
         load = runners(population.engine, population.users.precision)
-        self._users = Clients(population.users, settings, load, training)
+        self._users = Clients(population.users, settings, load, training, threads or os.cpu_count() or 1)
         self._hub = Aggregator(population.hub)
         self._network = LocalNetwork(listen)
         self._executors = {

@@ -11,6 +11,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -203,7 +204,8 @@ class UsersWork(Work):
             return local_pool(self.bundle, self.settings, self.users)
         from vflc_runtime.population.ray_pool import RayPool
 
-        return RayPool(ClientExecutor, self.bundle, self.settings, self.users, options.on, options.workers)
+        make = partial(ClientExecutor, threads=1)  # each worker has one processor
+        return RayPool(make, self.bundle, self.settings, self.users, options.on, options.workers)
 
     def loop(
         self, run: RunFolder, settings: Mapping[str, Any], listen: Listener, interrupts: Interrupts
