@@ -1,12 +1,15 @@
 """Tables of many rows: what memory each command takes, and how fast they are beside rows in memory.
 
-    python benchmarks/reading.py [--rows N] [--rated N] [--spec FILE] [--batch N] [--rounds N] [--json FILE]
+    python benchmarks/reading.py [--rows N] [--commands NAME …] [--steps N] [--tables FOLDER]
+                                 [--rated N] [--spec FILE] [--batch N] [--rounds N] [--json FILE]
 
 Two Parquet tables of N rows in the form of specs/deepfm are aligned, trained on for an epoch, evaluated and
 predicted, each by a process of its own, whose greatest resident memory is compared with 2 GiB: there, a ratio
 above 1 means less than that. Then, in turn, an epoch of --rated rows is trained with their columns in memory
-and in files, waiting for rows included, and they are predicted. With --rows 100000000 this takes hours, and
-40 GB in TMPDIR.
+and in files, waiting for rows included, and they are predicted; with --rated 0 that is left out.
+
+--rows 100000000 takes an hour of processor time and 30 GB in TMPDIR; --steps ends the training after so many,
+--commands runs some alone, and --tables keeps the tables in a folder, or takes them from there.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import duckdb
 SPEC = Path(__file__).resolve().parent.parent / "specs" / "deepfm" / "deepfm.vfl"
 GENRES = ("Action", "Adventure", "Animation", "Comedy", "Crime", "Drama", "Horror", "Western")
 MEBIBYTES = 2048
+COMMANDS = ("align", "train", "evaluate", "predict")
 
 
 def _number(seed: int, below: int) -> str:
@@ -45,6 +49,12 @@ TABLES = {
 """Columns of each party, from the key; the label follows from users and films."""
 
 
+def tables(folder: Path, rows: int) -> dict[str, Path]:
+    """Those of a folder, which are made where there are none."""
+    found = {party: folder / f"{party}.parquet" for party in TABLES}
+    return found if all(file.exists() for file in found.values()) else generate(folder, rows)
+
+
 def generate(folder: Path, rows: int) -> dict[str, Path]:
     """Tables whose keys are the numbers below `rows`, in another order at each party."""
     size = 1 << (rows - 1).bit_length()
@@ -58,8 +68,8 @@ def generate(folder: Path, rows: int) -> dict[str, Path]:
     return found
 
 
-def resident(*arguments: object) -> tuple[float, float]:
-    """MiB that a process of this file, or of `vflc`, had resident at most, and its seconds."""
+def resident(*arguments: object) -> tuple[float, float, float]:
+    """MiB that a process of `vflc` had resident at most, and its seconds of wall and of processor."""
     started = time.perf_counter()
     command = [sys.executable, "-m", "vflc", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -67,7 +77,7 @@ def resident(*arguments: object) -> tuple[float, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return used.ru_maxrss / 1024, time.perf_counter() - started
+    return used.ru_maxrss / 1024, time.perf_counter() - started, used.ru_utime + used.ru_stime
 
 
 def rate(folder: Path, data: dict[str, Path], batch: int, in_memory: int) -> float:
@@ -102,26 +112,32 @@ def predicted(folder: Path, data: dict[str, Path], rows: int) -> float:
 def result(name: str, rows: int, ours: float, peer: float, ratios: list[float], unit: str) -> dict[str, Any]:
     """One line of the results, which is also printed."""
     ratio = statistics.median(ratios)
-    print(f"{name:34} {rows:>12,} rows {ours:12,.0f} beside {peer:12,.0f} {unit}: {ratio:.2f}")
+    print(f"{name:34} {rows:>12,} rows {ours:12,.0f} beside {peer:12,.0f} {unit}: {ratio:.2f}", flush=True)
     return {
         "name": name, "batch": rows, "ours": ours, "peer": peer, "ratio": ratio, "unit": unit,
         "least": min(ratios), "most": max(ratios),
     }  # fmt: skip
 
 
-def memory(folder: Path, data: dict[str, Path], rows: int, batch: int) -> list[dict[str, Any]]:
+def memory(folder: Path, data: dict[str, Path], options: argparse.Namespace) -> list[dict[str, Any]]:
     """What each command had resident at most."""
     given = [word for party, file in data.items() for word in ("--data", f"{party}={file}")]
     run, found = folder / "run", []
+    ends = ("--epochs", 1) if options.steps is None else ("--steps", options.steps)
     for name, arguments in {
         "align": ("align", "--key", "ID", *given),
-        "train": ("train", folder / "b", *given, "--out", run, "--epochs", 1, "--batch", batch),
+        "train": ("train", folder / "b", *given, "--out", run, *ends, "--batch", options.batch),
         "evaluate": ("evaluate", run, *given),
         "predict": ("predict", run, *given, "-o", folder / "p.parquet"),
     }.items():
-        used, seconds = resident(*arguments)
-        found.append(result(f"memory of {name}", rows, used, MEBIBYTES, [MEBIBYTES / used], "MiB"))
-        print(f"{'':34} {seconds:.0f} s")
+        if name not in options.commands:
+            continue
+        used, seconds, spent = resident(*arguments)
+        line = result(f"memory of {name}", options.rows, used, MEBIBYTES, [MEBIBYTES / used], "MiB")
+        print(
+            f"{'':34} {seconds:.0f} s, {spent:.0f} s of processor: {spent / options.rows * 1e6:.2f} µs a row"
+        )
+        found.append(line | {"seconds": seconds, "cpu_seconds": spent})
     return found
 
 
@@ -147,6 +163,10 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of each table; 1000000")
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS, metavar="NAME",
+                        help=f"of which memory is measured: {', '.join(COMMANDS)}; all")  # fmt: skip
+    parser.add_argument("--steps", type=int, metavar="N", help="end the training after so many; an epoch")
+    parser.add_argument("--tables", type=Path, metavar="FOLDER", help="where tables lie, and stay; nowhere")
     parser.add_argument("--rated", type=int, default=500_000, help="of which rates are measured; 500000")
     parser.add_argument("--spec", type=Path, default=SPEC, help="with columns of specs/deepfm, which it is")
     parser.add_argument("--batch", type=int, default=1024, help="rows of a step; 1024")
@@ -156,9 +176,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         compile_spec(options.spec).write(folder / "b")
-        results = memory(folder, generate(folder, options.rows), options.rows, options.batch)
+        results = memory(folder, tables(options.tables or folder, options.rows), options)
         rows = min(options.rows, options.rated)
-        results += rates(folder, generate(folder, rows), rows, options.batch, options.rounds)
+        if rows:
+            results += rates(folder, generate(folder, rows), rows, options.batch, options.rounds)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 

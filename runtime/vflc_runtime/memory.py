@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from vflc_common.arrays import Array
+import numpy as np
+from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.errors import Failure
 
@@ -17,14 +19,45 @@ _COLUMN = 4 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _FROM_HEAP, _LEFT_FREE = 32 << 20, 64 << 20
 
+_GROUPS, _MOUNTED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
 LARGE = "VFLC_LARGE_TABLES"
 """In the environment: from how many MiB on tables, with what is kept for their rows, are large at a place."""
 LARGE_MIB = 64
 
 
 def half_of_memory() -> int:
-    """Half of this machine's memory, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    """Half of the memory that this process may have, in bytes: the machine's, or what its groups may have."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *_limits(_GROUPS, _MOUNTED)]) // 2
+
+
+def _limits(groups: Path, mounted: Path) -> Iterator[int]:
+    """Bytes that the control groups of this process may have, and those that these are in.
+
+    In a container a group may be called by a name that only its host knows; its own files then lie at the
+    top of what is mounted, which is why that is looked at, too.
+    """
+    for line in _text(groups).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2
+            folder, file = mounted, "memory.max"
+        elif "memory" in controllers.split(","):
+            folder, file = mounted / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        for name in ("", *(name for name in path.split("/") if name not in ("", ".."))):
+            folder = folder / name
+            if (said := _text(folder / file).strip()).isdigit():
+                yield int(said)
+
+
+def _text(file: Path) -> str:
+    """What a file says; nothing where it cannot be read."""
+    try:
+        return file.read_text()
+    except (OSError, ValueError):
+        return ""
 
 
 def large_bytes() -> int:
@@ -49,6 +82,36 @@ def for_tables(columns: int) -> int:
     However many rows they have: what is beyond that lies on the disk.
     """
     return min(_TABLES + _COLUMN * columns, half_of_memory())
+
+
+class FarFile(mmap.mmap):
+    """A mapped file that is larger than what may be in memory of it."""
+
+
+def far_file(array: Array) -> FarFile | None:
+    """The file that an array [*] lies in, where that is one."""
+    found: Any = array
+    while isinstance(found, np.ndarray):
+        found = found.base
+    found = found.obj if isinstance(found, memoryview) else found
+    return found if isinstance(found, FarFile) else None
+
+
+def ask_for(array: Array, rows: Indices) -> None:
+    """Has rows [n] of an array [rows, …] read at once, where it lies in a `FarFile`; nobody waits for them.
+
+    Whoever reads row by row waits for the disk as often, one page after the other.
+    """
+    file = far_file(array)
+    if file is None or not len(rows) or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    start = array.ctypes.data - np.frombuffer(file, np.uint8).ctypes.data
+    begin = np.sort(start + rows * array.strides[0])
+    firsts, lasts = begin // mmap.PAGESIZE, (begin + array[:1].nbytes - 1) // mmap.PAGESIZE
+    apart = np.flatnonzero(firsts[1:] > lasts[:-1] + 1)
+    firsts, lasts = firsts[np.append(0, apart + 1)], lasts[np.append(apart, len(lasts) - 1)]
+    for first, count in zip((firsts * mmap.PAGESIZE).tolist(), (lasts - firsts + 1).tolist(), strict=True):
+        file.madvise(mmap.MADV_WILLNEED, first, min(count * mmap.PAGESIZE, len(file) - first))
 
 
 def forget(arrays: Iterable[Array]) -> None:

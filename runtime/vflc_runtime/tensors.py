@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import mmap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vflc_runtime.memory import ask_for, far_file
 
 BLOCK_BYTES = 1 << 22
 """Of what is copied at once."""
@@ -40,17 +42,20 @@ class MadeRows:
 AnyTensor = NDArray[Any] | MadeRows
 Tensors = Mapping[str, NDArray[Any]]
 """By name."""
+AnyTensors = Mapping[str, AnyTensor]
+"""By name."""
 
 
 def blocks(tensor: AnyTensor) -> Iterator[NDArray[Any]]:
     """The numbers of a tensor [*] in order, in arrays that lie in one piece."""
     if isinstance(tensor, MadeRows):
         yield from map(np.ascontiguousarray, tensor.make())
-    elif tensor.flags.c_contiguous:
+    elif tensor.flags.c_contiguous and far_file(tensor) is None:
         yield tensor
     else:
         rows = max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes))
         for start in range(0, len(tensor), rows):
+            ask_for(tensor, np.arange(start, min(start + 2 * rows, len(tensor))))
             yield np.ascontiguousarray(tensor[start : start + rows])
 
 
@@ -60,9 +65,55 @@ def taken(array: NDArray[Any], rows: NDArray[np.int64]) -> MadeRows:
 
     def make() -> Iterator[NDArray[Any]]:
         for start in range(0, len(rows), count):
+            ask_for(array, rows[start : start + count])
             yield array[rows[start : start + count]]
 
     return MadeRows((len(rows), *array.shape[1:]), array.dtype, make)
+
+
+def with_rows(array: NDArray[Any], changes: Sequence[tuple[NDArray[np.int64], NDArray[Any]]]) -> MadeRows:
+    """An array [rows, …] with other rows in some places, put one after the other; none of it is copied whole.
+
+    Args:
+        array: where it lies.
+        changes: which rows, [n] ascending, and what they are, [n, …].
+    """
+    count = max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
+
+    def make() -> Iterator[NDArray[Any]]:
+        for start in range(0, len(array), count):
+            block = array[start : start + count].copy()
+            for at, rows in changes:
+                first, end = np.searchsorted(at, (start, start + count))
+                block[at[first:end] - start] = rows[first:end]
+            yield block
+
+    return MadeRows(array.shape, array.dtype, make)
+
+
+def put(target: NDArray[Any], tensor: AnyTensor) -> None:
+    """Sets an array [rows, …] to a tensor of its shape."""
+    if not isinstance(tensor, MadeRows):
+        target[...] = tensor
+        return
+    start = 0
+    for block in tensor.make():
+        target[start : start + len(block)] = block
+        start += len(block)
+
+
+def whole(tensor: AnyTensor) -> NDArray[Any]:
+    """A tensor [*] in memory or in its file."""
+    if not isinstance(tensor, MadeRows):
+        return tensor
+    found = np.empty(tensor.shape, tensor.dtype)
+    put(found, tensor)
+    return found
+
+
+def arrays(tensors: AnyTensors) -> dict[str, NDArray[Any]]:
+    """All of these in memory or in their files."""
+    return {name: whole(tensor) for name, tensor in tensors.items()}
 
 
 def content(tensors: Mapping[str, AnyTensor], metadata: Mapping[str, str]) -> Iterator[memoryview]:

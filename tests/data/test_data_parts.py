@@ -372,3 +372,23 @@ def test_a_column_without_blocks_is_empty(tmp_path):
 
 def test_whole_numbers_that_no_double_holds_are_unknown_to_a_vocabulary_of_doubles():
     assert encode([2**53 + 1, 1], vocab(0.5, 1.0, default="other"))[0].tolist() == [0, 2]
+
+
+def test_keys_that_would_match_otherwise_are_counted_only_where_there_may_be_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not where all of somebody's match already, nor in ways in which all are written already."""
+    asked: list[str] = []
+    common = overlaps._common
+    monkeypatch.setattr(overlaps, "_common", lambda c, p, form: asked.append(form) or common(c, p, form))
+    parties = {"a": {"key": "ID"}, "b": {"key": "ID"}}
+
+    def nearly(a: list[str], b: list[str]) -> tuple[dict[str, int], int]:
+        asked.clear()
+        found = overlaps.overlap(parties, {"a": pa.table({"ID": a}), "b": pa.table({"ID": b})})
+        return found.nearly, len(asked)
+
+    assert nearly(["1", "2", "03"], ["2", "1"]) == ({}, 0)
+    assert nearly(["1", "2", "3"], ["4", "1"]) == ({}, 0)
+    assert nearly(["1", "2", "03"], ["3", "1"]) == ({"without leading zeros": 1}, 1)
+    assert nearly(["1", "2", "3", "2"], ["3", "2"])[1] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from collections.abc import Iterator
 from importlib import import_module
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def tables() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
-        yield import_module("tables")
+        yield SimpleNamespace(**{**vars(import_module("table_sides")), **vars(import_module("tables"))})
 
 
 @pytest.mark.parametrize("penalty", [False, True])
@@ -48,9 +49,29 @@ def test_ratios_are_those_of_rounds(tables: Any, capsys: Any) -> None:
     options = Namespace(batch=8, steps=2)
     ours = SimpleNamespace(rows=5, rates=[(2.0, 4.0), (30.0, 8.0), (4.0, 8.0)])
     peer = SimpleNamespace(rows=5, rates=[(1.0, 1.0), (10.0, 4.0), (4.0, 2.0)])
-    found = tables.beside(peer, ours, options)
+    found = tables.beside("vflc", peer, ours, options)
     assert (found["ratio"], found["cpu_ratio"], found["ours"]) == (2.0, 4.0, 4.0)
     cost = {"resident": 3 << 20, "tables": 2 << 20, "first": 8 << 20, "second": 1 << 20}
-    memory, checkpoint = tables.costs(5, cost, options)
-    assert (memory["ratio"], checkpoint["ratio"], checkpoint["unit"]) == (1.5, 0.125, "MiB")
-    assert "checkpoint after 2 steps at 5 rows" in capsys.readouterr().out
+    cost |= {"anonymous": 1 << 20, "most_anonymous": 4 << 20}
+    memory, anonymous, most, checkpoint = tables.costs(5, cost, options)
+    assert [each["ratio"] for each in (memory, anonymous, most, checkpoint)] == [1.5, 0.5, 2.0, 0.125]
+    assert "checkpoint after 10 steps at 5 rows" in capsys.readouterr().out
+
+
+def test_every_row_is_read_where_that_is_asked(tables: Any) -> None:
+    steps = tables.steps_for_all(2_000, 16)
+    for _, columns in tables.SIDES.values():
+        draws = tables.Draws(1_000, 16, everywhere=True)
+        drawn = [draws.ids() for _ in range(steps * columns)]
+        assert len(np.unique(np.concatenate(drawn))) == 1_000
+
+
+def test_products_are_those_of_the_spec(tables: Any, tmp_path: Path) -> None:
+    """Three for each matrix of the dense layers, but for those that give one number."""
+    alone = tables.Products(tmp_path, 0, 4, False)
+    compile_source(SourceText("tables.vfl", tables.text(777, False))).write(tmp_path / "bundle")
+    plans = [json.loads(file.read_text()) for file in tmp_path.glob("bundle/*/plan.json")]
+    shapes = [tuple(a["shape"]) for plan in plans for a in plan["arrays"] if not a.get("table")]
+    due = sorted(shape for shape in shapes if len(shape) == 2 and shape[1] > 1)
+    assert sorted(b.shape for _, b, _ in alone._products[::3]) == due
+    assert len(alone._products) == 3 * len(due) and min(alone.steps(1)) >= 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import mmap
 import resource
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vflc_runtime import memory
+from vflc_runtime import memory, tensors
 from vflc_runtime.engines import table_memory
 from vflc_runtime.engines.onnx import OnnxEngine
 from vflc_runtime.errors import Failure
@@ -18,6 +20,7 @@ from vflc_runtime.run.session import Session
 from vflc.diagnostics import SourceText
 from vflc.driver import compile_source
 
+PAGE = mmap.PAGESIZE
 SPEC = """
 party bank {
   key ID
@@ -85,6 +88,10 @@ def test_tables_in_files_train_to_the_same_bits(bundle: Path, folder: Path, monk
     assert mapped() == 4, "two tables, and what is kept for the rows of each"
     assert [*folder.iterdir()] == []
     del session
+    monkeypatch.setattr(table_memory, "half_of_memory", lambda: 1000)
+    far, expected = trained(bundle)
+    assert found == expected, "though they are asked for before they are read"
+    del far
     monkeypatch.setenv(table_memory.SWITCH, "memory")
     usual, expected = trained(bundle)
     assert found == expected
@@ -129,3 +136,73 @@ def test_no_room_for_tables(bundle: Path, folder: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.code == "VFL0791"
     assert [*folder.iterdir()] == []
+
+
+def test_tables_of_all_places_count_together(
+    bundle: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the first place fit into half of the memory, and so would those of the second alone."""
+    monkeypatch.delenv(table_memory.SWITCH)
+    monkeypatch.setattr(table_memory, "USUAL", folder)
+    before = table_memory.IN_MEMORY.bytes
+    monkeypatch.setattr(table_memory, "half_of_memory", lambda: before + 400_000)
+    session = Session(bundle, programs=("train",))
+    assert mapped() == 2
+    assert table_memory.IN_MEMORY.bytes > before
+    del session
+    gc.collect()
+    assert table_memory.IN_MEMORY.bytes == before
+
+
+GROUPS = {
+    "none": ("", {}, []),
+    "version 2": ("0::/a/b\n", {"a/memory.max": "700\n", "a/b/memory.max": "max\n"}, [700]),
+    "version 1": (
+        "9:cpu:/a\n4:rdma,memory:/a\n0::/\n",
+        {"memory/memory.limit_in_bytes": "900", "memory/a/memory.limit_in_bytes": "800", "a/memory.max": "1"},
+        [900, 800],
+    ),
+    "a container, whose host has another name": ("4:memory:/docker/x\n", {
+        "memory/memory.limit_in_bytes": "500",
+    }, [500]),
+    "a container, of version 2": ("0::/../../x\n", {"memory.max": "600"}, [600]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_memory_is_what_control_groups_leave(name: str, tmp_path: Path) -> None:
+    text, found, expected = GROUPS[name]
+    (tmp_path / "cgroup").write_text(text)
+    for file, said in found.items():
+        (tmp_path / "mounted" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mounted" / file).write_text(said)
+    assert [*memory._limits(tmp_path / "cgroup", tmp_path / "mounted")] == expected
+    assert [*memory._limits(tmp_path / "gone", tmp_path / "mounted")] == []
+
+
+class Recorded(memory.FarFile):
+    """Notes what it is asked for."""
+
+    def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
+        self.asked = [*getattr(self, "asked", []), (start // PAGE, length // PAGE)]
+        super().madvise(option, start, length)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="needs madvise")
+def test_rows_are_asked_for_page_by_page(tmp_path: Path) -> None:
+    """Each page once, those beside one another together, whatever part of the rows it is."""
+    with (tmp_path / "f").open("w+b") as file:
+        file.truncate(40 * PAGE)
+        mapped = Recorded(file.fileno(), 40 * PAGE)
+    table = np.frombuffer(mapped, np.float32).reshape(-1, PAGE // 16)  # four rows a page
+    for array, first in ((table, 0), (table[:, 8:], 0), (table[4:][:, :9], 1)):
+        mapped.asked = []
+        memory.ask_for(array, np.array([0, 1, 30, 100, 97, 104]))
+        assert mapped.asked == [(first, 1), (first + 7, 1), (first + 24, 3)]
+    mapped.asked = []
+    memory.ask_for(table.copy(), np.arange(3))
+    memory.ask_for(table, np.arange(0))
+    wide = np.frombuffer(mapped, np.float32)[: 35 * PAGE // 4].reshape(-1, 7 * PAGE // 16)
+    memory.ask_for(wide, np.array([1, 3]))  # a row is of more than one page, and begins amid one
+    assert mapped.asked == [(1, 3), (5, 2)]
+    assert sum(len(b) for b in tensors.blocks(table)) == len(table)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save
 from vflc_runtime import files, tensors
 
@@ -59,3 +60,20 @@ def test_a_large_file_is_read_where_it_lies(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], each)
         found[name][...] = 0
     assert path.read_bytes() == content
+
+
+def test_rows_put_over_others_are_made_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As numpy puts them one after the other; the array itself stays as it is."""
+    monkeypatch.setattr(tensors, "BLOCK_BYTES", 7 * 3 * 8)
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        table = draw.random((int(draw.integers(0, 40)), 3))
+        changes, expected, before = [], table.copy(), table.copy()
+        for _ in range(draw.integers(0, 4)):
+            at = np.flatnonzero(draw.random(len(table)) < 0.3)
+            changes.append((at, draw.random((len(at), 3))))
+            expected[at] = changes[-1][1]
+        made = tensors.with_rows(table, changes)
+        assert all(len(block) <= 7 for block in made.make())
+        np.testing.assert_array_equal(tensors.whole(made), expected)
+        np.testing.assert_array_equal(table, before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -92,14 +92,20 @@ def overlap(parties: Mapping[str, Mapping[str, Any]], given: Mapping[str, TableS
                 _read(connection, parties[party], opened)
             if any(key_part(info) is not None for info in parties.values()):
                 return _starred(connection, parties)
-            common = _common(connection, list(parties), "key")
             needed = [party for party, info in parties.items() if not may_lack(info)]
             connection.execute(f"CREATE TABLE everywhere AS {_intersection(needed, 'key')}")
+            counts = {party: _counts(connection, party, "everywhere") for party in parties}
+            common = (
+                counted(connection, "SELECT count(*) FROM everywhere")
+                if len(needed) == len(parties)
+                else _common(connection, list(parties), "key")
+            )
+            known = len(needed) == len(parties) and common and not any(_wrong(parties, counts))
             return Overlap(
-                {party: _counts(connection, party, "everywhere") for party in parties},
+                counts,
                 common,
-                _nearly(connection, list(parties), common),
-                _problem(connection, parties),
+                _nearly(connection, counts, common),
+                None if known else _problem(connection, parties),
             )
         except duckdb.Error as error:
             raise unreadable(", ".join(parties), "the tables", error) from None
@@ -152,10 +158,25 @@ def _counts(connection: Connection, party: str, everywhere: str) -> RowCounts:
     )
 
 
-def _nearly(connection: Connection, parties: Sequence[str], common: int) -> dict[str, int]:
-    """Keys are never changed to make them equal, but who prepares tables wants to know."""
-    more = {how: _common(connection, parties, form) - common for how, form in _FORMS}
+def _nearly(connection: Connection, counts: Mapping[str, RowCounts], common: int) -> dict[str, int]:
+    """Keys are never changed to make them equal, but who prepares tables wants to know.
+
+    Tables are not compared again where it is plain that no more keys would match: where all keys of some
+    party do already, and in ways in which nobody's keys would be written otherwise than they are.
+    """
+    if any(not each.doubled and each.rows - each.blank == common for each in counts.values()):
+        return {}
+    asked = ", ".join(f"coalesce(bool_or({form} <> key), false)" for _, form in _FORMS)
+    changes = [connection.execute(f"SELECT {asked} FROM {raw_name(p)}").fetchall()[0] for p in counts]
+    some = [how_form for how_form, *any_ in zip(_FORMS, *changes, strict=True) if any(any_)]
+    more = {how: _common(connection, [*counts], form) - common for how, form in some}
     return {how: count for how, count in more.items() if count > 0}
+
+
+def _wrong(parties: Mapping[str, Mapping[str, Any]], counts: Mapping[str, RowCounts]) -> Iterator[bool]:
+    """Of each party whether a run would refuse its keys."""
+    for party, each in counts.items():
+        yield bool(each.blank or (each.doubled and not has_many(parties[party])))
 
 
 def _problem(connection: Connection, parties: Mapping[str, Mapping[str, Any]]) -> Failure | None:

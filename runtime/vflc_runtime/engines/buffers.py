@@ -16,6 +16,7 @@ from vflc_runtime.bundle.reading import damaged
 from vflc_runtime.engines.initial import set_first_value
 from vflc_runtime.engines.table_memory import TableMemory
 from vflc_runtime.errors import Failure
+from vflc_runtime.tensors import AnyTensors, put, whole
 
 LAST = "last"
 """What slots call the step in which each row was last updated; 0 for none."""
@@ -171,7 +172,7 @@ class Buffers:
                     found[f"{weight.name}/{name}"] = self._part(table, weight)
         return found
 
-    def load(self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None, step: int) -> None:
+    def load(self, weights: AnyTensors, slots: AnyTensors | None, step: int) -> None:
         """Overwrites weights and slots [rows, …] in place, as they were stored after `step` steps.
 
         Raises:
@@ -187,10 +188,10 @@ class Buffers:
                         "VFL0621", f"{what} {name!r} of shape {list(view.shape)} is not among those saved"
                     )
                 if name.endswith(f"/{LAST}"):
-                    check_last(name, given[name], step)
+                    check_last(name, whole(given[name]), step)
         for mine, given, _ in pairs:
             for name, view in mine.items():
-                view[...] = given[name]
+                put(view, given[name])
         for group in self.rows:
             group.changed.fill(True)
 

@@ -22,7 +22,7 @@ from vflc_runtime.engines.onnx_updates import Updater, make_updaters, reader_of
 from vflc_runtime.engines.outside import OutsideRuns
 from vflc_runtime.engines.randoms import uniform
 from vflc_runtime.engines.table_rows import TableRows
-from vflc_runtime.tensors import AnyTensor
+from vflc_runtime.tensors import AnyTensor, AnyTensors
 
 _DTYPES = {"int": "int32"}
 NONE: Mapping[str, Array] = {}
@@ -176,9 +176,7 @@ class OnnxEngine:
     def slots(self) -> dict[str, Array]:
         return self._lies().slots()
 
-    def load(
-        self, weights: Mapping[str, Array], slots: Mapping[str, Array] | None = None, step: int | None = None
-    ) -> None:
+    def load(self, weights: AnyTensors, slots: AnyTensors | None = None, step: int | None = None) -> None:
         self._lies()
         if slots is None and self._done:
             for reader in self._readers.values():

@@ -19,6 +19,7 @@ from vflc_runtime.engines.onnx_catch_up import RowsReader, make_reader
 from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
 from vflc_runtime.engines.onnx_session import OrtValues, ort_value
 from vflc_runtime.engines.updates import DistinctRows, clip_tables
+from vflc_runtime.memory import ask_for, far_file
 
 MANY_IDS = 2
 """Ids of a batch for a row of a table, from which on it takes less time to update all rows in every step than
@@ -68,6 +69,7 @@ class RowsUpdater:
         for name, array in stored.items():
             self._binding.bind_ortvalue_input(name, ort_value(array))
             self._binding.bind_ortvalue_output(f"new.{name}", ort_value(array))
+        self._far = [array for array in stored.values() if far_file(array) is not None]
         self._count = np.zeros(1, np.int64)
         if self._clip_norm is None:
             self._binding.bind_ortvalue_input("count", ort_value(self._count))
@@ -126,6 +128,8 @@ class RowsUpdater:
                 self._rows = np.arange(self._distinct.rows)
             return
         self._rows, self._positions = self._distinct.find(parts)
+        for array in self._far:
+            ask_for(array, self._rows)
         sizes = [part.size for part in parts]
         if sizes != self._sizes:  # positions of as many ids lie in the same memory
             self._sizes, self._placed = sizes, False

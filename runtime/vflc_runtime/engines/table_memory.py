@@ -11,6 +11,7 @@ import math
 import mmap
 import os
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan, RowsUpdate
 from vflc_runtime.errors import Failure
-from vflc_runtime.memory import half_of_memory, large_bytes
+from vflc_runtime.memory import FarFile, half_of_memory, large_bytes
 
 SWITCH = "VFLC_TABLES"
 """In the environment: `memory`, or the folder for files of large tables."""
@@ -34,14 +35,34 @@ class TableMemory:
 
     def __init__(self, plan: Plan) -> None:
         size = _row_bytes(plan)
-        self._folder, self._beyond = _folder(size), size > 2 * half_of_memory()
+        self._folder, self._far = _folder(size), IN_MEMORY.bytes + size > half_of_memory()
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
         """Zeros [*shape]; rows that nobody writes take no memory. VFL0791 where the disk has no room."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if self._folder is None or not size:
-            return np.zeros(shape, dtype)
-        return np.frombuffer(_mapped(self._folder, size, self._beyond), dtype).reshape(shape)
+            return IN_MEMORY.zeros(shape, dtype)
+        return np.frombuffer(_mapped(self._folder, size, self._far), dtype).reshape(shape)
+
+
+class TablesInMemory:
+    """Counts what tables take in memory, those of all places in this process."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """Zeros [*shape], which count as long as they are."""
+        found = np.zeros(shape, dtype)
+        self._add(found.nbytes)
+        weakref.finalize(found, self._add, -found.nbytes)
+        return found
+
+    def _add(self, size: int) -> None:
+        self.bytes += size
+
+
+IN_MEMORY = TablesInMemory()
 
 
 def _row_bytes(plan: Plan) -> int:
@@ -59,26 +80,26 @@ def _folder(size: int) -> Path | None:
         return None
     if said:
         return Path(said)
-    if size <= half_of_memory():
+    if IN_MEMORY.bytes + size <= half_of_memory():
         return None
     return USUAL if USUAL.is_dir() else Path(tempfile.gettempdir())
 
 
-def _mapped(folder: Path, size: int, beyond: bool) -> mmap.mmap:
-    """A new file of zeros, mapped; only rows asked for are read in where tables are `beyond` memory."""
+def _mapped(folder: Path, size: int, far: bool) -> mmap.mmap:
+    """A new file of zeros, mapped; `far` tables do not fit into memory, and only rows asked for are read."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
                 file.truncate(size)
-            found = mmap.mmap(file.fileno(), size)
+            found = FarFile(file.fileno(), size) if far else mmap.mmap(file.fileno(), size)
     except OSError as error:
         raise Failure(
             "VFL0791",
             f"tables of {size / (1 << 30):,.2f} GiB cannot lie in a file in {folder}: {error.strerror}",
             f"set {SWITCH} in the environment to a folder with enough room, or to `memory`",
         ) from None
-    if beyond and hasattr(mmap, "MADV_RANDOM"):
+    if far and hasattr(mmap, "MADV_RANDOM"):
         found.madvise(mmap.MADV_RANDOM)  # what lies beside a row would take the place of others
     return found

@@ -99,7 +99,7 @@ class Checkpoint:
     """
 
     progress: RunProgress
-    tensors: row_changes.FoundTensors
+    tensors: row_changes.JoinedTensors
 
 
 @dataclass

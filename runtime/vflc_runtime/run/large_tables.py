@@ -14,7 +14,7 @@ from vflc_runtime.engines.table_rows import TableRows
 from vflc_runtime.finite import check_kept
 from vflc_runtime.memory import large_bytes
 from vflc_runtime.run.row_changes import owner
-from vflc_runtime.tensors import AnyTensor, MadeRows, Tensors, taken
+from vflc_runtime.tensors import AnyTensor, AnyTensors, MadeRows, Tensors, taken
 
 
 def large_tables(engines: Mapping[str, Engine]) -> dict[str, LargeTables]:
@@ -33,6 +33,10 @@ class LargeTables:
     def __init__(self, place: str, engine: OnnxEngine) -> None:
         self._place, self._engine = place, engine
         self.tables: TableRows = engine.tables
+
+    def load(self, weights: AnyTensors, slots: AnyTensors, step: int) -> None:
+        """Takes what a checkpoint holds, as `Engine.load`; made tensors need be nowhere as a whole."""
+        self._engine.load(weights, slots, step)
 
     def state(self, step: int) -> dict[str, Tensors]:
         """What a checkpoint holds; VFL0611 where a number that changed since the last one is not finite."""

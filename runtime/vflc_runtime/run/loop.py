@@ -35,7 +35,7 @@ from vflc_runtime.run.session import Outcome, Session
 from vflc_runtime.run.settings import bits
 from vflc_runtime.run.state import MadeModels, RunFolder, Tensors
 from vflc_runtime.run.training import CheckpointState, TrainingLoop
-from vflc_runtime.tensors import AnyTensor
+from vflc_runtime.tensors import AnyTensor, AnyTensors, arrays
 
 _REPORT_SECONDS = 0.2
 T = TypeVar("T")
@@ -79,15 +79,18 @@ class EpochLoop(TrainingLoop):
             if warned is not None:
                 listen(warned)
 
-    def take(self, tensors: Mapping[str, Mapping[str, Tensors]]) -> None:
+    def take(self, tensors: Mapping[str, Mapping[str, AnyTensors]]) -> None:
         """See `TrainingLoop`."""
         progress = self.progress
         for place, kinds in tensors.items():
             if place in self.session.engines:
-                weights = {**kinds["model"], **kinds.get("stored", {})}
-                self.session.engines[place].load(weights, kinds["slots"], progress.step)
+                weights, slots = {**kinds["model"], **kinds.get("stored", {})}, kinds["slots"]
+                if place in self.large:
+                    self.large[place].load(weights, slots, progress.step)
+                else:
+                    self.session.engines[place].load(arrays(weights), arrays(slots), progress.step)
                 counts = progress.protections.get(place, {})
-                self.session.guards()[place].resume(counts, kinds.get("protections", {}))
+                self.session.guards()[place].resume(counts, arrays(kinds.get("protections", {})))
             if "best" in kinds:
                 self.best_weights[place] = kinds["best"]
         lie = {place: tensors[place].get("stored", {}).keys() for place in self.large}
@@ -96,7 +99,7 @@ class EpochLoop(TrainingLoop):
         self.session.steps = progress.step
         self.session.count_sent(progress.sent)
         if progress.meter:
-            meters = {place: kinds.get("meter", {}) for place, kinds in tensors.items()}
+            meters = {place: arrays(kinds.get("meter", {})) for place, kinds in tensors.items()}
             self.meter.restore(progress.meter, meters)
 
     @property

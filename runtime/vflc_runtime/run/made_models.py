@@ -7,23 +7,28 @@ from collections.abc import Mapping
 from vflc_common.words import DEFAULT_ENGINE
 
 from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.engines.onnx import OnnxEngine
 from vflc_runtime.engines.watched import engine_maker
-from vflc_runtime.tensors import Tensors
+from vflc_runtime.tensors import AnyTensors, Tensors, arrays
 
 
-def whole(kinds: Mapping[str, Tensors]) -> Tensors | None:
+def whole(kinds: Mapping[str, AnyTensors]) -> Tensors | None:
     """The model [rows, …] by name in what a checkpoint holds of a place; None where it is to be made."""
     if "best" in kinds:
-        return kinds["best"]
+        return arrays(kinds["best"])
     model = kinds["model"]
-    return model if kinds.get("stored", {}).keys() <= model.keys() else None
+    return arrays(model) if kinds.get("stored", {}).keys() <= model.keys() else None
 
 
-def made(plan: Plan, kinds: Mapping[str, Tensors], step: int) -> Tensors:
+def made(plan: Plan, kinds: Mapping[str, AnyTensors], step: int) -> Tensors:
     """The same, if need be made by the engine, with the bits that it has in the run."""
     found = whole(kinds)
     if found is not None:
         return found
     engine = engine_maker(DEFAULT_ENGINE)(plan, ("train",), 0, None)
-    engine.load({**kinds["model"], **kinds["stored"]}, kinds["slots"], step)
+    weights, slots = {**kinds["model"], **kinds["stored"]}, kinds["slots"]
+    if isinstance(engine, OnnxEngine):
+        engine.load(weights, slots, step)
+    else:
+        engine.load(arrays(weights), arrays(slots), step)
     return engine.weights()

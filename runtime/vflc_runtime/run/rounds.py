@@ -16,6 +16,7 @@ from vflc_runtime.population.privacy import spent
 from vflc_runtime.population.rounds import Round, Rounds
 from vflc_runtime.run.state import RunFolder, RunProgress, Tensors
 from vflc_runtime.run.training import CheckpointState, TrainingLoop
+from vflc_runtime.tensors import AnyTensors, arrays, whole
 
 SAVE_EVERY = 60.0
 """Seconds between two checkpoints where the spec says nothing."""
@@ -94,12 +95,12 @@ class RoundLoop(TrainingLoop):
         for edge, count in found.sent.items():
             self.progress.sent[edge] = self.progress.sent.get(edge, 0) + count
 
-    def take(self, tensors: Mapping[str, Mapping[str, Tensors]]) -> None:
+    def take(self, tensors: Mapping[str, Mapping[str, AnyTensors]]) -> None:
         """See `TrainingLoop`."""
         hub = tensors[self.population.hub.place]
-        self.rounds.hub.load(hub["model"], hub["slots"])
-        for name, array in tensors.get(self.population.users.place, {}).get("model", {}).items():
-            self.rounds.kept[name] = np.array(array)
+        self.rounds.hub.load(arrays(hub["model"]), arrays(hub["slots"]))
+        for name, tensor in tensors.get(self.population.users.place, {}).get("model", {}).items():
+            self.rounds.kept[name] = np.array(whole(tensor))
 
     def state(self) -> CheckpointState:
         """See `TrainingLoop`."""

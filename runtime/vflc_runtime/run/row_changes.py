@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from vflc_common.arrays import Indices
 
 from vflc_runtime import files
-from vflc_runtime.tensors import AnyTensor, taken
+from vflc_runtime.tensors import AnyTensor, Tensors, taken, whole, with_rows
 
 CHANGED, ROWS = "changed", "rows"
 PROGRESS, AFTER = "checkpoint.json", "after"
@@ -34,7 +34,9 @@ SHARE = 0.5
 Kinds = Mapping[str, Mapping[str, AnyTensor] | Path]
 ChangedRows = Mapping[str, Indices]
 FoundTensors = dict[str, dict[str, dict[str, NDArray[Any]]]]
-"""By place, kind and name."""
+"""Of the files of a checkpoint alone: by place, kind and name."""
+JoinedTensors = dict[str, dict[str, dict[str, AnyTensor]]]
+"""Of all that it continues, too."""
 
 
 class After(msgspec.Struct, frozen=True):
@@ -134,24 +136,23 @@ def worth(places: Mapping[str, Kinds], changed: Mapping[str, ChangedRows], befor
     return len(sizes) < LONGEST and sum(sizes[:-1]) + new <= SHARE * sizes[-1]
 
 
-def joined(links: Sequence[FoundTensors]) -> FoundTensors:
+def joined(links: Sequence[FoundTensors]) -> JoinedTensors:
     """What a checkpoint holds, made of its files and those of all that it continues, these in order.
 
     Raises:
         KeyError, ValueError: rows are changed that there are not.
     """
-    found = links[-1]
+    found: JoinedTensors = {
+        place: {kind: {**tensors} for kind, tensors in kinds.items()} for place, kinds in links[-1].items()
+    }
     for place, kinds in found.items():
         names = {*kinds.get(CHANGED, {})}
         for kind in ("stored", "slots") if names else ():
-            lying = {
-                name: np.require(tensor, requirements="W")
-                for name, tensor in links[0][place][kind].items()
-                if owner(kind, name) in names
-            }
-            for name, tensor in lying.items():
-                for link in links[1:]:
-                    _put(tensor, link[place][CHANGED][str(owner(kind, name))], link[place][ROWS][name])
+            lying: dict[str, AnyTensor] = {}
+            for name, tensor in links[0][place][kind].items():
+                if owner(kind, name) in names:
+                    own = [link[place] for link in links[1:]]
+                    lying[name] = _changed(tensor, [_change(kind, name, each) for each in own])
             kinds[kind] = {**kinds.get(kind, {}), **lying}
     return {
         place: {kind: tensors for kind, tensors in kinds.items() if kind not in (CHANGED, ROWS)}
@@ -159,10 +160,17 @@ def joined(links: Sequence[FoundTensors]) -> FoundTensors:
     }
 
 
-def _put(tensor: NDArray[Any], at: Indices, rows: NDArray[Any]) -> None:
-    """Sets the rows `at`, ascending; ValueError where they are none, or of another shape."""
-    fits = at.dtype == np.int64 and at.ndim == 1 and rows.dtype == tensor.dtype
-    fits = fits and rows.shape == (len(at), *tensor.shape[1:])
-    if not fits or (len(at) and (at[0] < 0 or at[-1] >= len(tensor) or (np.diff(at) <= 0).any())):
-        raise ValueError("changed rows that there are not")
-    tensor[at] = rows
+def _change(kind: str, name: str, kinds: Mapping[str, Tensors]) -> tuple[Indices, NDArray[Any]]:
+    """Which rows of a tensor a checkpoint changes, and what they become."""
+    return kinds[CHANGED][str(owner(kind, name))], kinds[ROWS][name]
+
+
+def _changed(tensor: NDArray[Any], changes: Sequence[tuple[Indices, NDArray[Any]]]) -> AnyTensor:
+    """A tensor with all changes; ValueError where one is of rows that there are not, or of another shape."""
+    for at, rows in changes:
+        fits = at.dtype == np.int64 and at.ndim == 1 and rows.dtype == tensor.dtype
+        fits = fits and rows.shape == (len(at), *tensor.shape[1:])
+        if not fits or (len(at) and (at[0] < 0 or at[-1] >= len(tensor) or (np.diff(at) <= 0).any())):
+            raise ValueError("changed rows that there are not")
+    made = with_rows(tensor, changes)
+    return made if tensor.ndim > 1 else whole(made)

@@ -19,7 +19,8 @@ from vflc_runtime.interrupts import Interrupted, Interrupts
 from vflc_runtime.run.checkpoints import not_readable
 from vflc_runtime.run.coordinator import Alone, Coordinator
 from vflc_runtime.run.row_changes import ChangedRows, Kinds
-from vflc_runtime.run.state import Checkpoint, CheckpointToWrite, MadeModels, RunFolder, RunProgress, Tensors
+from vflc_runtime.run.state import Checkpoint, CheckpointToWrite, MadeModels, RunFolder, RunProgress
+from vflc_runtime.tensors import AnyTensors
 
 CheckpointState = Mapping[str, Kinds]
 """What a checkpoint holds: by place and kind."""
@@ -64,7 +65,7 @@ class TrainingLoop(ABC):
         """Does the rest of an epoch, or a round; saves, and pauses, as is due."""
 
     @abstractmethod
-    def take(self, tensors: Mapping[str, Mapping[str, Tensors]]) -> None:
+    def take(self, tensors: Mapping[str, Mapping[str, AnyTensors]]) -> None:
         """Takes up what a checkpoint holds; `progress` is the checkpoint's already."""
 
     @abstractmethod
