@@ -59,6 +59,30 @@ class MeasuredPrediction:
     groups: tuple[str, ...] = ()
 
 
+class GrowingArray:
+    """Rows that come block by block and stand in one piece, with little room beside: there may be many.
+
+    Args:
+        like: such a block, [n, …].
+    """
+
+    def __init__(self, like: Array) -> None:
+        self._all, self._count = np.empty((0, *like.shape[1:]), like.dtype), 0
+
+    def add(self, rows: Array) -> None:
+        """Takes a block [n, …]."""
+        end = self._count + len(rows)
+        if end > len(self._all):  # the system moves pages, and copies none
+            self._all.resize((end + end // 8, *self._all.shape[1:]), refcheck=False)
+        self._all[self._count : end] = rows
+        self._count = end
+
+    @property
+    def rows(self) -> Array:
+        """All of them, [rows, …]; holds until more are added."""
+        return self._all[: self._count]
+
+
 class MetricCollector:
     """The metrics of one prediction over an epoch or a data set.
 
@@ -81,7 +105,7 @@ class MetricCollector:
         }
         self._ranked = any(not isinstance(measure, OfSums) for measure in self._measures.values())
         self._grouped = any(isinstance(measure, OfGroups) for measure in self._measures.values())
-        self._kept: list[dict[str, Array]] = []
+        self._kept: dict[str, GrowingArray] = {}
         self._pending: dict[str, Array] = {}
         self._filled = 0
 
@@ -131,7 +155,8 @@ class MetricCollector:
             if "groups" in collected:
                 collected["groups"] = np.repeat(collected["groups"], width, axis=0)
         if self._ranked:
-            self._kept.append(self._keep(block, collected.get("groups")))
+            for name, each in self._keep(block, collected.get("groups")).items():
+                self._kept.setdefault(name, GrowingArray(each)).add(each)
         if self._curve is not None:
             self._curve.add(block)
         for statistic, before in self._sums.items():
@@ -139,12 +164,12 @@ class MetricCollector:
 
     def _keep(self, block: ScoredRows | ScoredClassRows, groups: Array | None) -> dict[str, Array]:
         """What metrics of ranks need of a block at the end, [n] or [n, classes] each; groups [n, groups]."""
-        kept = {"scores": block.prediction.copy(), "positive": block.truth}
+        kept = {"scores": block.prediction, "positive": block.truth}
         if "weight" in self._pending:
             kept["weights"] = block.weight
         if groups is not None:
             binary = self.scored.kind == "binary"
-            kept |= {"groups": groups.copy(), "gain": block.truth if binary else block.label.copy()}
+            kept |= {"groups": groups, "gain": block.truth if binary else block.label}
         return kept
 
     @property
@@ -198,19 +223,12 @@ class MetricCollector:
         last = () if use.at is None else (use.at,)
         if isinstance(measure, OfSums):
             return [*(self._sums[each] for each in measure.sums), *last]
-        kept = self._in_one()
+        kept = {name: each.rows for name, each in self._kept.items()}
         weights = kept.get("weights")
         if not isinstance(measure, OfGroups):
             return [kept["scores"], kept["positive"], weights, *last]
         group = kept["groups"][:, self.scored.groups.index(str(use.by))]
         return [grouped(kept["scores"], kept["gain"], weights, group), *last]
-
-    def _in_one(self) -> dict[str, Array]:
-        """What was kept of all rows, which from here on is in one piece."""
-        parts, self._kept = self._kept, []
-        whole = {name: np.concatenate([each.pop(name) for each in parts]) for name in [*parts[0]]}
-        self._kept = [whole]
-        return whole
 
     def _result(self, metric: str, measure: OfSums | OfRanks | OfGroups) -> float | None:
         if not isinstance(measure, OfSums) and not self._kept:
@@ -223,8 +241,7 @@ class MetricCollector:
         if not self._pending:
             return {}
         found = {f"pending.{name}": block[: self._filled] for name, block in self._pending.items()}
-        if self._kept:
-            found |= {f"kept.{name}": part for name, part in self._in_one().items()}
+        found |= {f"kept.{name}": each.rows for name, each in self._kept.items()}
         return {
             "sums": np.array([value for value in self._sums.values() if not np.ndim(value)]),
             **{f"sums.{i}": value for i, value in enumerate(self._sums.values()) if np.ndim(value)},
@@ -248,8 +265,11 @@ class MetricCollector:
         for i, statistic in enumerate(self._sums):
             name = f"sums.{i}"
             self._sums[statistic] = saved[name] if name in saved else next(numbers)
-        kept = {name.removeprefix("kept."): each for name, each in saved.items() if name.startswith("kept.")}
-        self._kept = [kept] if kept else []
+        self._kept = {}
+        for name, each in saved.items():
+            if name.startswith("kept."):
+                self._kept[name.removeprefix("kept.")] = growing = GrowingArray(each)
+                growing.add(each)
 
 
 class MeterSums(TypedDict):

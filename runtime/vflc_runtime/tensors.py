@@ -112,7 +112,7 @@ def whole(tensor: AnyTensor) -> NDArray[Any]:
 
 
 def arrays(tensors: AnyTensors) -> dict[str, NDArray[Any]]:
-    """All of these in memory or in their files."""
+    """All of these [*] in memory or in their files."""
     return {name: whole(tensor) for name, tensor in tensors.items()}
 
 

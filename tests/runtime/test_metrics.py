@@ -13,7 +13,7 @@ from vflc_common.metrics.auc import auc
 from vflc_common.metrics.ks import ks
 from vflc_common.metrics.pr_auc import pr_auc
 from vflc_runtime import metrics
-from vflc_runtime.metrics import MeasuredPrediction, Meter, MetricCollector
+from vflc_runtime.metrics import GrowingArray, MeasuredPrediction, Meter, MetricCollector
 
 PLAIN = [metric for metric in METRICS if metric.parameter is None and not metric.grouped]
 EVERY = tuple(metric.name for metric in PLAIN if "binary" in metric.measures)
@@ -192,3 +192,17 @@ def test_the_meter_weighs_batches_by_rows_and_names_results() -> None:
         {("alice", "x"): (two, two), ("bob", "y"): (two, two)},
     )
     assert meter.results() == {"loss": 1.0, "loss.a": 0.5, "loss.b": 0.5, "x.mae": 0.0, "y.mae": 0.5}
+
+
+def test_rows_that_come_block_by_block_stand_in_one_piece() -> None:
+    """With an eighth of room beside them at most, whatever the blocks."""
+    draw = np.random.default_rng(4)
+    blocks = [draw.random((int(n), 2)).astype(np.float32) for n in (0, 3, 0, 1, 50, 7, 400, 1)]
+    growing = GrowingArray(blocks[0])
+    assert growing.rows.shape == (0, 2)
+    for count, block in enumerate(blocks, 1):
+        growing.add(block)
+        np.testing.assert_array_equal(growing.rows, np.concatenate(blocks[:count]))
+        assert growing.rows.dtype == np.float32
+        base = growing.rows.base
+        assert base is not None and len(base) <= len(growing.rows) * 9 // 8

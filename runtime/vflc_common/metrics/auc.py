@@ -7,6 +7,9 @@ from vflc_common.measure import Metric, OfRanks
 from vflc_common.numpy import np
 from vflc_common.ranking import reached
 
+BLOCK = 1 << 20
+"""Scores that are looked up at once."""
+
 
 def auc(scores: Array, positive: Array, weights: Array | None = None) -> float | None:
     """How often a positive outscores a negative, ties counted half; None without rows of both classes.
@@ -17,12 +20,18 @@ def auc(scores: Array, positive: Array, weights: Array | None = None) -> float |
         weights: how much each row counts [rows]; every row as much where None.
     """
     if weights is None:
-        above, below = np.sort(scores[positive]), np.sort(scores[~positive])
+        above, below = scores[positive], scores[~positive]
         if not len(above) or not len(below):
             return None
-        wins = np.searchsorted(below, above, side="left").sum(dtype=np.int64)
-        not_lost = np.searchsorted(below, above, side="right").sum(dtype=np.int64)
-        return int(wins + not_lost) / (2 * len(above) * len(below))
+        above.sort()
+        below.sort()
+        wins = 0
+        for start in range(0, len(above), BLOCK):  # places in a table are larger than what is in it
+            for side in ("left", "right"):
+                wins += int(
+                    np.searchsorted(below, above[start : start + BLOCK], side=side).sum(dtype=np.int64)
+                )
+        return wins / (2 * len(above) * len(below))
     found = reached(scores, positive, weights)
     if found is None:
         return None
