@@ -7,7 +7,7 @@ Two Parquet tables of N rows in the form of specs/deepfm are aligned, trained on
 predicted, each by a process of its own, whose greatest resident memory is compared with 2 GiB: there, a ratio
 above 1 means less than that. Then, in turn, an epoch of --rated rows is trained with their columns in memory
 and in files, waiting for rows included, and they are predicted; with --rated 0 that is left out. Beside
-training are also the matrix products of a forward pass alone, by numpy: no prediction in float32 is faster.
+training is also what numpy's BLAS takes for the matrix products of a forward pass alone.
 
 --rows 100000000 takes an hour of processor time and 30 GB in TMPDIR; --steps ends the training after so many,
 --commands runs some alone, and --tables keeps the tables in a folder, or takes them from there.
@@ -32,7 +32,7 @@ import numpy as np
 SPEC = Path(__file__).resolve().parent.parent / "specs" / "deepfm" / "deepfm.vfl"
 GENRES = ("Action", "Adventure", "Animation", "Comedy", "Crime", "Drama", "Horror", "Western")
 MEBIBYTES = 2048
-PREDICTED, TIMES = 4096, 100
+PREDICTED, TIMES = 4096, 25
 """Rows that are predicted at once, and how often their products are computed."""
 COMMANDS = ("align", "train", "evaluate", "predict")
 

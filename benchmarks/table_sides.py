@@ -7,15 +7,14 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import numpy as np
-from vflc_runtime.run.checkpoints import Checkpoints, CheckpointToWrite, RunProgress
+from process_memory import Group, anonymous, most_anonymous, resident
+from vflc_runtime.run.checkpoints import Checkpoints, CheckpointToWrite, RunProgress, read_checkpoint
 from vflc_runtime.run.large_tables import large_tables
 from vflc_runtime.run.row_changes import size_of
 from vflc_runtime.run.session import Session
@@ -26,7 +25,6 @@ WIDTHS, UNITS, SIDES = 80, (1024, 512, 256, 128), {"leader": (13, 7), "follower"
 """Of the spec: its vectors, its layers, and how many numbers and categories a party has."""
 DRAWN = 10
 """Steps that are drawn before they are timed."""
-GROUPS = Path("/sys/fs/cgroup/memory")
 Array = np.ndarray[Any, Any]
 
 
@@ -102,18 +100,28 @@ class Ours:
         found: dict[str, Any] = {"begin_seconds": self.begin_seconds, "resident": resident() - self._before}
         found |= {"anonymous": anonymous(), "steps": self._session.steps}
         found["tables"] = sum(engine.tables.nbytes for engine in engines.values())  # type: ignore[attr-defined]
-        with tempfile.TemporaryDirectory() as folder, most_anonymous(found):
+        with tempfile.TemporaryDirectory() as folder:
             checkpoints, large = Checkpoints(Path(folder)), large_tables(engines)
             for name in ("first", "second") if large else ():
                 start, done = time.perf_counter(), self._session.steps
-                state = {place: each.state(done) for place, each in large.items()}
-                changed = {place: each.tables.changed() for place, each in large.items()}
+                with most_anonymous(found, "checkpoints"):
+                    state = {place: each.state(done) for place, each in large.items()}
+                    changed = {place: each.tables.changed() for place, each in large.items()}
+                    path = checkpoints.write(CheckpointToWrite(RunProgress(step=done), state, changed), {})
                 found[f"{name}_rows"] = sum(len(rows) for each in changed.values() for rows in each.values())
-                path = checkpoints.write(CheckpointToWrite(RunProgress(step=done), state, changed), {})
                 found |= {name: size_of(path), f"{name}_seconds": time.perf_counter() - start}
                 for each in large.values():
                     each.tables.saved()
                 self.steps(steps)
+            if large:
+                start = time.perf_counter()
+                with most_anonymous(found, "resumption"):
+                    kinds = read_checkpoint(path).tensors
+                    for place, each in large.items():
+                        own = kinds[place]
+                        each.load({**own["model"], **own["stored"]}, own["slots"], done)
+                found["resumption_seconds"] = time.perf_counter() - start
+                self.steps(1)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return found | {"peak": peak - self._before}
 
@@ -169,10 +177,7 @@ class Keras:
 
 
 class Products:
-    """The matrix products of the layers alone, forward and backward, by numpy's BLAS: nothing else of a step.
-
-    What is trained with these layers in float32 takes at least as long, by whatever framework.
-    """
+    """The matrix products of the layers alone, forward and backward, by numpy's BLAS."""
 
     def __init__(self, _: Path, rows: int, batch: int, everywhere: bool) -> None:
         draw, self._products = np.random.default_rng(1), list[tuple[Array, Array, Array]]()
@@ -194,76 +199,6 @@ class Products:
 
 
 KINDS = {"vflc": Ours, "vflc, bfloat16": Ours, "keras": Keras, "products": Products}
-
-
-def status(name: str) -> int:
-    """Bytes that Linux says of this process under a name; 0 elsewhere."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) << 10
-    return 0
-
-
-def resident() -> int:
-    """Bytes of this process that lie in memory, those of mapped files included."""
-    return status("VmRSS")
-
-
-def anonymous() -> int:
-    """Those of them that no file stands for."""
-    return status("RssAnon")
-
-
-@contextmanager
-def most_anonymous(found: dict[str, Any]) -> Iterator[None]:
-    """Adds to `found` what `anonymous` was at most meanwhile."""
-    done, most = Event(), [anonymous()]
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            most.append(max(most.pop(), anonymous()))
-
-    watcher = Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-        found["most_anonymous"] = most[0]
-
-
-class Group:
-    """A control group whose processes have so many bytes of memory, their mapped files included.
-
-    Raises:
-        OSError: there are no groups here that this user may make.
-    """
-
-    def __init__(self, limit: int) -> None:
-        own = next(
-            line.split(":", 2)[2]
-            for line in Path("/proc/self/cgroup").read_text().splitlines()
-            if "memory" in line.split(":")[1].split(",") or line.startswith("0::")
-        )
-        first = GROUPS.exists()
-        under = (GROUPS if first else GROUPS.parent) / own.strip("/")
-        self._folder = under / f"vflc-{os.getpid()}"
-        self._folder.mkdir()
-        try:
-            (self._folder / ("memory.limit_in_bytes" if first else "memory.max")).write_text(str(limit))
-        except OSError:
-            self.close()
-            raise
-
-    def take(self, process: int) -> None:
-        """A process belongs to the group from now on; what it has already counts where it is."""
-        (self._folder / "cgroup.procs").write_text(str(process))
-
-    def close(self) -> None:
-        """Removes it, when all of its processes have ended."""
-        self._folder.rmdir()
 
 
 def serve(pipe: Connection, kind: str, *given: Any) -> None:

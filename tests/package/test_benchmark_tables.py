@@ -52,9 +52,10 @@ def test_ratios_are_those_of_rounds(tables: Any, capsys: Any) -> None:
     found = tables.beside("vflc", peer, ours, options)
     assert (found["ratio"], found["cpu_ratio"], found["ours"]) == (2.0, 4.0, 4.0)
     cost = {"resident": 3 << 20, "tables": 2 << 20, "first": 8 << 20, "second": 1 << 20}
-    cost |= {"anonymous": 1 << 20, "most_anonymous": 4 << 20}
-    memory, anonymous, most, checkpoint = tables.costs(5, cost, options)
-    assert [each["ratio"] for each in (memory, anonymous, most, checkpoint)] == [1.5, 0.5, 2.0, 0.125]
+    cost |= {"anonymous": 1 << 20, "checkpoints": 4 << 20, "resumption": 5 << 20}
+    found = tables.costs(5, cost, options)
+    assert [each["ratio"] for each in found] == [1.5, 0.5, 2.0, 2.5, 0.125]
+    assert found[-1]["unit"] == "MiB"
     assert "checkpoint after 10 steps at 5 rows" in capsys.readouterr().out
 
 

@@ -144,6 +144,7 @@ def test_tables_of_all_places_count_together(
     """Those of the first place fit into half of the memory, and so would those of the second alone."""
     monkeypatch.delenv(table_memory.SWITCH)
     monkeypatch.setattr(table_memory, "USUAL", folder)
+    gc.collect()
     before = table_memory.IN_MEMORY.bytes
     monkeypatch.setattr(table_memory, "half_of_memory", lambda: before + 400_000)
     session = Session(bundle, programs=("train",))
