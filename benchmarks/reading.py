@@ -28,6 +28,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from products import seconds
 
 SPEC = Path(__file__).resolve().parent.parent / "specs" / "deepfm" / "deepfm.vfl"
 GENRES = ("Action", "Adventure", "Animation", "Comedy", "Crime", "Drama", "Horror", "Western")
@@ -119,12 +120,8 @@ def products(folder: Path) -> float:
     shapes = [a["shape"] for plan in plans for a in plan["arrays"] if not a["table"] and len(a["shape"]) == 2]
     draw = np.random.default_rng(1)
     made = [(draw.random((PREDICTED, m), np.float32), draw.random((m, n), np.float32)) for m, n in shapes]
-    outs = [x @ w for x, w in made]
-    started = time.perf_counter()
-    for _ in range(TIMES):
-        for (x, w), out in zip(made, outs, strict=True):
-            np.matmul(x, w, out=out)
-    return TIMES * PREDICTED / (time.perf_counter() - started)
+    wall, _ = seconds([(x, w, x @ w) for x, w in made], TIMES)
+    return TIMES * PREDICTED / wall
 
 
 def result(name: str, rows: int, ours: float, peer: float, ratios: list[float], unit: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from process_memory import Group, anonymous, most_anonymous, resident
+from products import Product, seconds
 from vflc_runtime.run.checkpoints import Checkpoints, CheckpointToWrite, RunProgress, read_checkpoint
 from vflc_runtime.run.large_tables import large_tables
 from vflc_runtime.run.row_changes import size_of
@@ -180,7 +181,7 @@ class Products:
     """The matrix products of the layers alone, forward and backward, by numpy's BLAS."""
 
     def __init__(self, _: Path, rows: int, batch: int, everywhere: bool) -> None:
-        draw, self._products = np.random.default_rng(1), list[tuple[Array, Array, Array]]()
+        draw, self._products = np.random.default_rng(1), list[Product]()
         for fields in (sum(side) for side in SIDES.values()):
             for size, units in zip((fields * WIDTHS, *UNITS), UNITS, strict=False):
                 x, w, dy = (
@@ -191,11 +192,7 @@ class Products:
 
     def steps(self, count: int) -> tuple[float, float]:
         """Wall and CPU seconds of so many steps."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        for _ in range(count):
-            for a, b, out in self._products:
-                np.matmul(a, b, out=out)
-        return time.perf_counter() - wall, time.process_time() - cpu
+        return seconds(self._products, count)
 
 
 KINDS = {"vflc": Ours, "vflc, bfloat16": Ours, "keras": Keras, "products": Products}
