@@ -107,6 +107,13 @@ def test_lenses_say_who_learns_what(spec: Document) -> None:
     )
 
 
+def test_nothing_is_said_of_a_party_that_is_not_known_yet(spec: Document) -> None:
+    now = spec.again(f"party carol {{ key ID }}\nx = \n{SPEC}")
+    assert [lens for _, _, lens in hints.lenses(now)] == [lens for _, _, lens in hints.lenses(spec)]
+    _, _, told = describe.hover(now, now.text.index("carol")) or (0, 0, "")
+    assert told.startswith("**carol** (party)") and "learn" not in told
+
+
 def test_lenses_say_who_learns_what_that_is_not_granted() -> None:
     lens = hints.lenses(Document(SPEC.replace("Genres, liked", "Genres")))[0][2]
     assert lens.startswith("4 values cross to bob, 200 bytes a row; alice may learn: the code of bob.MovieID")

@@ -54,7 +54,7 @@ def crossings(analysis: Document, source: str) -> list[str]:
 def learns(analysis: Document, receiver: str) -> str | None:
     """`alice may learn: the code of bob.MovieID, which rows are common`; None where that is not known."""
     rows = analysis.facts.learned
-    if rows is None:
+    if rows is None or not analysis.facts.knows(receiver):
         return None
     told = [
         row.bound.of(f"{row.party}.{row.column}")

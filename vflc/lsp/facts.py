@@ -56,6 +56,10 @@ class SpecFacts:
     def model(self) -> Lowered | None:
         return self._examined.model if self._examined is not None else None
 
+    def knows(self, party: str) -> bool:
+        """Whether a party is one of those that are known: not one that was written since, say."""
+        return self.model is not None and self.model.party(party) is not None
+
     @property
     def learned(self) -> tuple[Learned, ...] | None:
         """Who may learn what; None where the model did not come so far."""

@@ -24,6 +24,8 @@ def lenses(analysis: Document) -> list[tuple[int, int, str]]:
     """Above each party what it sends, and what it may learn of others."""
     found = []
     for name, party in names.parties(analysis.spec).items():
+        if not analysis.facts.knows(name):
+            continue
         told = crossings(analysis, name)
         if analysis.facts.learned is not None:
             told = told or ["nothing crosses from here"] * (not party.population)
