@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from vflc_kernels import DOMAIN
-from vflc_kernels.graphs import Kind, copied, drop_unread, in_order, reads
+from vflc_kernels.graphs import Kind, copied, drop_unread, in_order, put, reads
 
 if TYPE_CHECKING:
     import onnx
@@ -40,8 +39,7 @@ def dense(graph: onnx.GraphProto, kinds: dict[str, Kind], bfloat16: bool) -> lis
     changed = found.result()
     if changed is None:
         return []
-    del graph.node[:]
-    graph.node.extend(changed)
+    put(graph, changed)
     drop_unread(graph)
     return found.texts
 
@@ -111,20 +109,16 @@ class _Layers:
 
     def result(self) -> list[onnx.NodeProto] | None:
         """The nodes in order; None where nothing is replaced, or nodes would wait for each other."""
+        if not self.made:
+            return None
         left = [copied(node) for index, node in enumerate(self.nodes) if index not in self.gone]
         for node in left:
             if node.op_type == "Shape":
                 node.input[0] = self._known(node.input[0])
-        nodes = [*left, *self.made]
-        made = {name: index for index, node in enumerate(nodes) for name in node.output if name}
-        order = TopologicalSorter(
-            {index: [made[n] for n in reads(x) if n in made] for index, x in enumerate(nodes)}
-        )
         try:
-            order.prepare()
-        except CycleError:
+            return in_order([*left, *self.made])
+        except ValueError:
             return None
-        return in_order(nodes) if self.made else None
 
     def _known(self, name: str) -> str:
         while name in self.alike:

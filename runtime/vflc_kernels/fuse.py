@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vflc_kernels import DOMAIN
-from vflc_kernels.graphs import Kind, copied, in_order, reads
+from vflc_kernels.graphs import Kind, in_order, put, reads
 from vflc_kernels.programs import JOINED, MEANINGS, Instruction, Program
 from vflc_kernels.regions import MOST_NODES, Regions
 
@@ -35,14 +35,20 @@ def fuse(graph: onnx.GraphProto, kinds: Mapping[str, Kind], products: Set[str] =
     """
     if len(graph.node) > MOST_NODES:
         return []
-    nodes = [copied(node) for node in in_order(graph.node)]
+    nodes = in_order(graph.node)
     found = _Finder(nodes, kinds, products)
     outputs = {each.name for each in graph.output}
+    readers = dict[str, set[int]]()
+    for index, node in enumerate(nodes):
+        for name in reads(node):
+            readers.setdefault(name, set()).add(index)
     texts = list[str]()
     made: list[onnx.NodeProto] = []
     gone = set[int]()
     for members in found.regions():
-        maker = _Maker(nodes, sorted(members), found.kinds, outputs, len(made))
+        own = {nodes[index].output[0] for index in members}
+        wanted = {name for name in own if name in outputs or not readers.get(name, set()) <= {*members}}
+        maker = _Maker(nodes, sorted(members), found.kinds, wanted, len(made))
         if not maker.results:
             continue  # truth alone, which stays as it is
         node, constants, kept = maker.make()
@@ -52,9 +58,7 @@ def fuse(graph: onnx.GraphProto, kinds: Mapping[str, Kind], products: Set[str] =
         counted = Counter(nodes[index].op_type for index in sorted(members))
         texts.append("Fused: " + ", ".join(f"{count} {name}" for name, count in counted.items()))
     if made:
-        left = in_order([*(node for index, node in enumerate(nodes) if index not in gone), *made])
-        del graph.node[:]
-        graph.node.extend(left)
+        put(graph, in_order([*(node for index, node in enumerate(nodes) if index not in gone), *made]))
     return texts
 
 
@@ -159,24 +163,20 @@ class _Maker:
         nodes: Sequence[onnx.NodeProto],
         members: Sequence[int],
         kinds: Mapping[str, Kind],
-        outputs: set[str],
+        wanted: set[str],
         number: int,
     ) -> None:
         self._nodes, self._members, self._kinds = nodes, members, kinds
         self._name = f"fused.{number}"
-        inside = {*members}
-        self._wanted = outputs | {
-            name for index, node in enumerate(nodes) if index not in inside for name in reads(node)
-        }
         made = [nodes[index].output[0] for index in members]
         self._kept = {
             index for index in members
-            if kinds[nodes[index].output[0]].element == BOOL and nodes[index].output[0] in self._wanted
+            if kinds[nodes[index].output[0]].element == BOOL and nodes[index].output[0] in wanted
         }  # fmt: skip
         self.results = [
             name for name in made
             if kinds[name].element != BOOL
-            and (name in self._wanted or any(name in nodes[index].input for index in self._kept))
+            and (name in wanted or any(name in nodes[index].input for index in self._kept))
         ]  # fmt: skip
         self._element = kinds[self.results[0]].element if self.results else FLOAT
         own = {*made}

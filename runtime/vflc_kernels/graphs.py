@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 SIZES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049)
 """What sizes that are not known are taken for, by their axis: numbers that no other size is likely to be."""
+GRAPH, GRAPHS = 5, 10
+"""An attribute's type, as ONNX numbers it, where it holds branches or the body of a loop."""
 Shape = tuple[int, ...]
 
 
@@ -32,12 +34,15 @@ def in_order(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
         ValueError: a node reads what follows from it.
     """
     made = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    before = [[made[name] for name in reads(node) if name in made] for node in nodes]
+    if all(other < index for index, others in enumerate(before) for other in others):
+        return [*nodes]
     opened, done, order = set[int](), set[int](), list[int]()
     for first in range(len(nodes)):
         stack = [first]
         while stack:
             index = stack[-1]
-            wait = [made[name] for name in reads(nodes[index]) if name in made and made[name] not in done]
+            wait = [other for other in before[index] if other not in done]
             if index in done:
                 stack.pop()
             elif not wait:
@@ -51,16 +56,14 @@ def in_order(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
     return [nodes[index] for index in order]
 
 
-def reads(node: onnx.NodeProto) -> Iterator[str]:
+def reads(node: onnx.NodeProto) -> list[str]:
     """All values that a node reads, also those of its branches and loops."""
-    import onnx
-
-    yield from (name for name in node.input if name)
+    found = [name for name in node.input if name]
     for attribute in node.attribute:
-        graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else [*attribute.graphs]
-        for graph in graphs:
-            for inner in graph.node:
-                yield from reads(inner)
+        if attribute.type in (GRAPH, GRAPHS):
+            for graph in (attribute.g, *attribute.graphs):
+                found += (name for inner in graph.node for name in reads(inner))
+    return found
 
 
 def kinds(model: onnx.ModelProto) -> dict[str, Kind]:
@@ -93,14 +96,13 @@ def drop_identities(graph: onnx.GraphProto) -> None:
     for node in in_order(graph.node):
         if any(attribute.HasField("g") for attribute in node.attribute):
             return  # what branches read goes by its name
-        node.input[:] = [same.get(name, name) for name in node.input]
+        if not same.keys().isdisjoint(node.input):
+            node.input[:] = [same.get(name, name) for name in node.input]
         if node.op_type == "Identity" and not node.domain and node.output[0] not in outputs:
             same[node.output[0]] = node.input[0]
         else:
             nodes.append(node)
-    kept = [copied(node) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(kept)
+    put(graph, nodes)
 
 
 def drop_unread(graph: onnx.GraphProto) -> None:
@@ -109,9 +111,17 @@ def drop_unread(graph: onnx.GraphProto) -> None:
     for node in reversed(graph.node):
         if not wanted.isdisjoint(node.output):
             wanted.update(reads(node))
-            kept.append(copied(node))
+            kept.append(node)
+    if len(kept) < len(graph.node):
+        put(graph, kept[::-1])
+
+
+def put(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Makes copies of nodes, some of which may be the graph's own, all that it has."""
+    held = type(graph)()
+    held.node.extend(nodes)
     del graph.node[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(held.node)
 
 
 def copied(node: onnx.NodeProto) -> onnx.NodeProto:

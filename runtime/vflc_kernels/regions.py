@@ -36,15 +36,16 @@ class Regions:
 
     def _apart(self, a: int, b: int) -> bool:
         """Whether no third region waits for one of them while the other waits for it."""
-        waits = self._waits
-        if not waits[a] and not waits[b]:
+        a_waits, b_waits, both = self._waits[a], self._waits[b], 1 << a | 1 << b
+        between = (a_waits | b_waits) & ~both
+        if not between:
             return True
-        return not any(
-            (waits[other] >> a & 1 and waits[b] >> other & 1)
-            or (waits[other] >> b & 1 and waits[a] >> other & 1)
-            for other in self.members
-            if other not in (a, b)
-        )
+        for other, waits in self._waits.items():
+            if not (waits & both and between >> other & 1):
+                continue
+            if (waits >> a & b_waits >> other & 1) or (waits >> b & a_waits >> other & 1):
+                return False
+        return True
 
     def _join(self, a: int, b: int) -> None:
         """All of `b` becomes part of `a`."""
