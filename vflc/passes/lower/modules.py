@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -103,17 +103,20 @@ class Modules(Struct):
 
     def _library(self, item: tree.Import) -> Scope | None:
         assert item.library
-        name, blocks = item.library.text, [each.text for each in item.names]
-        text = library_text(name, blocks)
-        if text is None:
+        name, blocks = item.library.text, tuple(each.text for each in item.names)
+        spec = _parsed_library(name, blocks)
+        if spec is None:
             near = did_you_mean(name, library_names())
             help = (
                 f"did you mean `{near}`?" if near else f"use one of: {', '.join(library_names()) or 'none'}"
             )
             self.collector.error("VFL0108", f"unknown library `{name}`", item.library.span, help)
             return None
-        source = SourceText(f"library/{name}.vfl", text, True)
-        return self._load(f"library:{name}:{' '.join(blocks)}", None, lambda: source, item.span)
+        key = f"library:{name}:{' '.join(blocks)}"
+        if key not in self._loaded:
+            self._loaded[key] = scope = Scope()
+            self.open(spec, scope, None)
+        return self._loaded[key]
 
     def _file(self, item: tree.Import, folder: Path | None) -> Scope | None:
         assert item.file
@@ -129,9 +132,7 @@ class Modules(Struct):
         read = partial(read_source, path, name) if text is None else partial(SourceText, name, text)
         return self._load(str(path), path.parent, read, item.file.span)
 
-    def _load(
-        self, key: str, folder: Path | None, load: Callable[[], SourceText], span: Span
-    ) -> Scope | None:
+    def _load(self, key: str, folder: Path, load: Callable[[], SourceText], span: Span) -> Scope | None:
         if key not in self._loaded:
             try:
                 source = load()
@@ -141,7 +142,7 @@ class Modules(Struct):
                         "VFL0108", f"the file cannot be used: {found.message}", span, found.help
                     )
                 return None
-            if folder is not None and not self._within_budget(source, span):
+            if not self._within_budget(source, span):
                 return None
             self._loaded[key] = scope = Scope()
             self.open(parse(source, self.collector), scope, folder)
@@ -159,6 +160,15 @@ class Modules(Struct):
             return True
         self.collector.error("VFL0008", message, span, "use fewer or smaller files")
         return False
+
+
+@lru_cache(maxsize=64)
+def _parsed_library(name: str, blocks: tuple[str, ...]) -> tree.Spec | None:
+    """Those blocks of a library, and what they use; kept, as a process often compiles what uses the same."""
+    text = library_text(name, blocks)
+    if text is None:
+        return None
+    return parse(SourceText(f"library/{name}.vfl", text, True), DiagnosticCollector())
 
 
 def beside(
