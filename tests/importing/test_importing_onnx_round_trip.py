@@ -28,9 +28,9 @@ from vflc.importing.run import WrittenSpec, import_model, weights_of
 
 BLOCKS = ("BiasedMF", "DCN stacked", "PNN", "TwoTower dot")
 """Blocks of the library with layers that no example has."""
-HERE_ALONE = ("mmoe_splitrec",)
-"""Examples that are imported from ONNX alone; others also from Keras, and from both in
-`test_importing_round_trip.py`, which trains them once."""
+HERE_ALONE = ("label_only", "mmoe_splitrec", "three_parties", "u_shape")
+"""Examples that are imported from ONNX alone: in Keras they are layers that others have. Others are imported
+from both in `test_importing_round_trip.py`, which trains them once."""
 
 
 def exported(text: str, folder: Path, precision: str = "float32", merged: bool = True) -> Path:

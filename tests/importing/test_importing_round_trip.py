@@ -41,8 +41,8 @@ pytestmark = needs_tensorflow
 BLOCKS = ("BiasedMF", "DCN stacked", "PNN", "TwoTower dot")
 """Blocks of the library with layers that no example has."""
 ALIKE = {*SAME, *HERE_ALONE}
-"""Merged they are as another one: noise is no part of a file, and mmoe_splitrec has layers of mmoe and
-deepfm_splitrec alone."""
+"""Merged they are as another one: noise is no part of a file, mmoe_splitrec has layers of mmoe and
+deepfm_splitrec alone, three_parties those of deepfm, and the two others those of multiclass."""
 UNLIKE = [name for name in MERGED if name not in ALIKE]
 
 
