@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from vflc_common.canonical import canonical
@@ -22,6 +23,9 @@ from vflc.ir.listed import ListedFile
 from vflc.ir.model import PlaceSchedule
 from vflc.ir.outside import OutsideModel
 from vflc.ir.stages import ByMode, Scheduled, Vectorised
+
+_LOADED: set[bytes] = set()
+"""Hashes of graphs that onnxruntime has loaded: ways of one spec, and specs alike, share most of theirs."""
 
 
 def emit(
@@ -130,7 +134,10 @@ def _keras(
 
 
 def _loads(place: str, name: str, content: bytes) -> None:
-    """Every graph is loaded where it was compiled, not first at a party."""
+    """Every graph is loaded where it was compiled, not first at a party; the same one once a process."""
+    digest = hashlib.sha256(content).digest()
+    if digest in _LOADED:
+        return
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -144,3 +151,4 @@ def _loads(place: str, name: str, content: bytes) -> None:
         raise Refused(
             [Diagnostic("VFL0501", message, None, "this is a bug in vflc: please report it")]
         ) from wrong
+    _LOADED.add(digest)
