@@ -224,7 +224,9 @@ def _isolate(
         if node.id in raw:  # too dear for any cut that has a choice; `refuse_raw` refuses what has none
             cost = FORBIDDEN
         _connect(network, terminal(node.id), f"o:{node.id}", f"i:{node.id}", others, cost)
-    value, (inside, _) = networkx.minimum_cut(network, "source", "sink", capacity="bytes")
+    # of several cheapest cuts all ways find the same, and this one in a third of the time
+    way = networkx.algorithms.flow.dinitz
+    value, (inside, _) = networkx.minimum_cut(network, "source", "sink", capacity="bytes", flow_func=way)
     return _Isolated(place, value, frozenset(name[2:] for name in inside if name.startswith("n:")))
 
 
