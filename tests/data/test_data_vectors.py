@@ -226,7 +226,7 @@ train { batch 8  epochs 2 }
 
 
 def test_a_model_with_a_vector_is_the_same_by_all_engines(tmp_path, monkeypatch):
-    """Keras among them, which is why this file's turn is with others that import TensorFlow: tests/order.py."""
+    """Keras among them, so that this file runs where TensorFlow is imported: tests/order.py."""
     (tmp_path / "x.vfl").write_text(SPEC)
     monkeypatch.chdir(tmp_path)
     assert run(["verify", "x.vfl", "--steps", "5", "--json"]) == 0

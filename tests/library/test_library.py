@@ -65,10 +65,10 @@ def test_what_a_block_uses_is_read_with_it():
     assert library_text("nosuch", []) is None
 
 
-def session(name: str, folder: Path, precision: str, unsplit: bool) -> Session:
+def session(name: str, folder: Path, precision: str, unsplit: bool, *programs: str) -> Session:
     bundle = compile_source(SourceText("library.vfl", spec(name)), precision=precision, unsplit=unsplit)
     bundle.write(folder)
-    return Session(folder, seed=3, threads=1)
+    return Session(folder, seed=3, threads=1, programs=programs)
 
 
 def fit(session: Session, batch: dict[str, np.ndarray]) -> None:
@@ -79,7 +79,7 @@ def fit(session: Session, batch: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("name", [*LOGITS, *TASKS])
 def test_learns(name: str, tmp_path: Path):
-    trained = session(name, tmp_path / "split", "float32", unsplit=False)
+    trained = session(name, tmp_path / "split", "float32", False, "train", "evaluate")
     first = trained.evaluate(rows(500, 99, np.float32)).loss
     fit(trained, rows(500, 98, np.float32))
     for seed in range(STEPS):
@@ -90,8 +90,8 @@ def test_learns(name: str, tmp_path: Path):
 
 @pytest.mark.parametrize("name", [*LOGITS, *TASKS])
 def test_split_is_unsplit(name: str, tmp_path: Path):
-    split = session(name, tmp_path / "split", "float64", unsplit=False)
-    whole = session(name, tmp_path / "whole", "float64", unsplit=True)
+    split = session(name, tmp_path / "split", "float64", False, "train")
+    whole = session(name, tmp_path / "whole", "float64", True, "train")
     for each in (split, whole):
         fit(each, rows(100, 98, np.float64))
     for seed in range(4):

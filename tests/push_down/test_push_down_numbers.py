@@ -58,7 +58,7 @@ def trained(
 
 def run(bundle: Bundle, folder: Path, data: list[dict[str, Any]]) -> tuple[Session, list[float]]:
     bundle.write(folder)
-    session = Session(folder, seed=3, threads=1)
+    session = Session(folder, seed=3, threads=1, programs=("train",))
     return session, [session.step(rows).loss for rows in data]
 
 
