@@ -14,19 +14,31 @@ void fit(bool fits) {
   if (!fits) throw std::runtime_error("what users' steps are given does not fit");
 }
 
+// The sum of lanes: halves are added to each other.
+template <int kCount, class T>
+INLINE T sum_of(const T* lanes) {
+  if constexpr (kCount == 1) {
+    return *lanes;
+  } else {
+    T half[kCount / 2];
+    for (int lane = 0; lane < kCount / 2; ++lane) half[lane] = lanes[lane] + lanes[lane + kCount / 2];
+    return sum_of<kCount / 2>(half);
+  }
+}
+
 // The sum of products; `y` may be null, for one.
 template <bool kX, bool kY, class T>
 INLINE T dot(const T* x, const T* y, int64_t size) {
-  T lanes[kLanes] = {};
+  T lanes[kLanes] = {}, rest[kLanes] = {};
   int64_t at = 0;
   for (; at + kLanes <= size; at += kLanes)
-#pragma GCC ivdep
+#pragma GCC unroll 16
     for (int lane = 0; lane < kLanes; ++lane)
       lanes[lane] += y ? x[kX ? at + lane : 0] * y[kY ? at + lane : 0] : x[kX ? at + lane : 0];
-  for (int lane = 0; at < size; ++at, ++lane) lanes[lane] += y ? x[kX ? at : 0] * y[kY ? at : 0] : x[kX ? at : 0];
-  for (int half = kLanes / 2; half; half /= 2)
-    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  return lanes[0];
+  for (int lane = 0; at + lane < size; ++lane)
+    rest[lane] = y ? x[kX ? at + lane : 0] * y[kY ? at + lane : 0] : x[kX ? at + lane : 0];
+  for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += rest[lane];
+  return sum_of<kLanes>(lanes);
 }
 
 // Adds products to each element.

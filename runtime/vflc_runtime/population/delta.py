@@ -103,4 +103,5 @@ def _scale(change: Array, factor: NDArray[np.float64]) -> None:
     """Multiplies in place, and leaves 0 where the factor is, whatever the change."""
     if not factor.all():
         change[factor == 0] = 0
-    change *= factor.reshape(-1, *(1 for _ in change.shape[1:])).astype(change.dtype)
+    with np.errstate(over="ignore"):  # what leaves is looked at
+        change *= factor.reshape(-1, *(1 for _ in change.shape[1:])).astype(change.dtype)
