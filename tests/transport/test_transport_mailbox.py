@@ -16,9 +16,9 @@ from fuzz_frames import ROWS, manifest
 from vflc_runtime.bundle.manifest import ControlMessage
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport import ends, mailbox, rules, tls
+from vflc_runtime.transport.descriptors import allowed_connections
 from vflc_runtime.transport.frames import BadFrame, Frame, FrameKind, Tensor, decode, encode
 from vflc_runtime.transport.grpc import streams
-from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.messages import Envelope
 from vflc_runtime.transport.network import Ended, Restarted
@@ -212,7 +212,7 @@ def test_the_common_name_counts_where_there_is_no_other(
 ) -> None:
     """At both ends: what who dials is shown, and what the listener is."""
     shown = {"subjectAltName": alternative, "subject": common}
-    assert tls._names_shown(SimpleNamespace(getpeercert=lambda: shown)) == names
+    assert tls.names_shown(SimpleNamespace(getpeercert=lambda: shown)) == names
     monkeypatch.setattr(streams, "expiry", lambda pem: 7.0)
     asked = {"x509_pem_cert": [b""], "x509_common_name": [value.encode() for ((_, value),) in common[1:]]}
     if dns := [value.encode() for kind, value in alternative if kind == "DNS"]:

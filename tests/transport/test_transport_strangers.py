@@ -12,7 +12,8 @@ import pytest
 import wiring
 from vflc_runtime import files
 from vflc_runtime.errors import Failure
-from vflc_runtime.transport.grpc import descriptors, streams
+from vflc_runtime.transport import descriptors
+from vflc_runtime.transport.grpc import streams
 
 from vflc.cli.failures import report
 
@@ -83,7 +84,7 @@ def test_the_limit_is_raised_and_half_of_it_left() -> None:
     """In a process of its own, since a limit once lowered stays so."""
     code = """
 import resource
-from vflc_runtime.transport.grpc.descriptors import MOST, allowed_connections
+from vflc_runtime.transport.descriptors import MOST, allowed_connections
 for soft, hard, connections in ((64, 300, 150), (300, 300, 150), (20, 20, 10)):
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert allowed_connections() == connections, connections

@@ -1,6 +1,7 @@
 """Streams of frames over whatever carries bytes: all of a transport but how one is dialled and accepted.
 
-Whoever dials says its name first. Nothing shows that it is true: this is for trials on one machine.
+Whoever dials says its name first. Nothing shows that it is true: this is for trials on one machine. A
+transport with certificates lets these say it instead.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, serve
 from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
 from vflc_runtime.transport.link import Link
-from vflc_runtime.transport.refusing import refused
+from vflc_runtime.transport.refusing import denied, refused
 from vflc_runtime.transport.transport import Fail
 
 _LONGEST_NAME = 256
+DENIED = b""
+"""What is said to who is not expected to dial: no frame is empty."""
 
 
 class Stream(Protocol):
@@ -80,15 +83,20 @@ class PlainEnds:
         try:
             return PlainServer(self._place, self._listen(address), links, largest, fail)
         except OSError as error:
-            raise Failure(
-                "VFL0646",
-                f"cannot listen at {address!r}: {error.strerror or error}",
-                "choose another address for `listen`, or stop the process that uses this one",
-            ) from None
+            raise not_listening(address, error) from None
 
     def dialer(self, dial: Dial) -> PlainDialer:
         """Dials, and dials again."""
         return PlainDialer(self._place, dial, lambda: self._dial(dial.address))
+
+
+def not_listening(address: str, error: OSError) -> Failure:
+    """VFL0646: the address is in use, or none of this machine."""
+    return Failure(
+        "VFL0646",
+        f"cannot listen at {address!r}: {error.strerror or error}",
+        "choose another address for `listen`, or stop the process that uses this one",
+    )
 
 
 class PlainDialer(Dialing):
@@ -112,21 +120,24 @@ class PlainDialer(Dialing):
         try:
             self._begun, self._open = time.monotonic(), self._connect()
         except OSError as error:
-            link.state = f"not connected: {error.strerror or error}"
-            return False, None
+            if not link.has_met():
+                link.state = f"not connected: {error.strerror or error}"
+            return False, self._meaning(error)
         stream = self._open
         number, hello = link.attach()
         writer = Thread(target=self._write, args=(stream, hello, number), daemon=True)
         writer.start()
         try:
             for frame in _frames(stream, self._most):
+                if frame == DENIED:
+                    return met, denied(link.peer, f"{link.peer} expects other parties to dial")
                 self._arrived(number, frame)
                 met = met or link.connected
             gone = self._turned_away()
         except TooLong as error:
             gone = refused(self._place, link.peer, BadFrame(str(error)))
         except OSError as error:
-            gone, why = None, str(error.strerror or error)
+            gone, why = self._meaning(error), str(error.strerror or error)
         finally:
             link.detach(number, why)
             stream.close()
@@ -134,10 +145,18 @@ class PlainDialer(Dialing):
         writer.join(1)
         return met, gone
 
+    def _meaning(self, error: OSError) -> Failure | None:
+        """Why trying again is of no use, where it is not."""
+        return None
+
+    def _introduce(self, stream: Stream) -> None:
+        """Says who dials."""
+        stream.send(self._place.encode())
+
     def _write(self, stream: Stream, hello: bytes, number: int) -> None:
         """Says who dials, and what the link has to say, as long as there is the stream."""
         try:
-            stream.send(self._place.encode())
+            self._introduce(stream)
             stream.send(hello)
             for frame in self.link.outgoing(number):
                 stream.send(frame)
@@ -163,6 +182,7 @@ class PlainServer:
     ) -> None:
         self._place, self._acceptor, self._links, self._fail = place, acceptor, links, fail
         self._most, self._streams = largest + MAX_HEADER, set[Stream]()
+        self._allowed = 2 * len(links) + 4  # as many as may be left of links that broke
         self.refused: list[str] = []
         self._thread = Thread(target=self._accept, name=f"accept {place}", daemon=True)
 
@@ -185,7 +205,7 @@ class PlainServer:
             except Exception as defect:
                 self._fail(defect)
                 return
-            if len(self._streams) > 2 * len(self._links) + 4:  # as many as may be left of links that broke
+            if len(self._streams) > self._allowed:
                 stream.close()
                 continue
             self._streams.add(stream)
@@ -194,10 +214,9 @@ class PlainServer:
     def _serve(self, stream: Stream) -> None:
         """A stream from who it is to its end; the frames that go out are written by this thread."""
         try:
-            name = (stream.receive(_LONGEST_NAME) or b"").decode("utf-8", "replace")
-            link = self._links.get(name)
+            link = self._who(stream)
             if link is None:
-                self.refused = [*self.refused[-2:], f"{name[:60]!r} at {time.strftime('%H:%M:%S')}"]
+                self._deny(stream)
                 return
             begun: Begun = Queue()
             Thread(target=self._read, args=(link, stream, begun), daemon=True).start()
@@ -214,6 +233,21 @@ class PlainServer:
         finally:
             stream.close()
             self._streams.discard(stream)
+
+    def _who(self, stream: Stream) -> Link | None:
+        """The link of who dialled; None for anybody else."""
+        name = (stream.receive(_LONGEST_NAME) or b"").decode("utf-8", "replace")
+        if name not in self._links:
+            self._turned_away(repr(name[:60]))
+        return self._links.get(name)
+
+    def _deny(self, stream: Stream) -> None:
+        """Says that it is not expected."""
+        stream.send(DENIED)
+
+    def _turned_away(self, who: str) -> None:
+        """Keeps it for who waits in vain."""
+        self.refused = [*self.refused[-2:], f"{who} at {time.strftime('%H:%M:%S')}"]
 
     def _read(self, link: Link, stream: Stream, begun: Begun) -> None:
         def frames() -> Iterator[bytes]:

@@ -34,6 +34,16 @@ def taken(place: str, peer: str) -> Failure:
     )
 
 
+def denied(peer: str, why: str) -> Failure:
+    """VFL0644: the peer expects somebody else to dial."""
+    return Failure(
+        "VFL0644",
+        f"{peer!r} does not accept this party: {why}",
+        "the name in the certificate must be that of the party in the bundle",
+        exit_code=PEER,
+    )
+
+
 def refusal(reason: Reason) -> bytes:
     """The last frame of a stream that is refused."""
     return encode(Frame(FrameKind.REFUSAL, reason=REASONS.index(reason)))

@@ -184,7 +184,7 @@ def _speaks_tls(connection: socket.socket, peer: str) -> Failure | None:
     except ssl.SSLError as error:
         if error.reason is None or error.reason in PLAIN or "EOF" in error.reason:
             return None
-    return _stranger(peer, "it requires TLS, but this party was started without it")
+    return stranger(peer, "it requires TLS, but this party was started without it")
 
 
 def _greets(
@@ -197,20 +197,28 @@ def _greets(
     context.load_cert_chain(own.files.certificate, own.files.key)
     try:
         with context.wrap_socket(connection, server_hostname=peer) as secured:
-            names = _names_shown(secured)
+            names = names_shown(secured)
             if party_of(names, parties) != peer:
-                return _stranger(peer, f"its certificate is for {listed(names)}"), True, math.inf
+                return stranger(peer, f"its certificate is for {listed(names)}"), True, math.inf
             shown: dict[str, Any] = secured.getpeercert() or {}
             return None, _says_something(secured), ssl.cert_time_to_seconds(shown["notAfter"])
-    except ssl.SSLCertVerificationError as error:
-        return _stranger(peer, f"its certificate is refused: {error.verify_message}"), True, math.inf
     except ssl.SSLError as error:
-        if error.reason in PLAIN:
-            return _stranger(peer, "it does not speak TLS"), True, math.inf
-        if error.reason is not None and ("ALERT" in error.reason or "CERTIFICATE" in error.reason):
-            why = error.reason.lower().replace("_", " ")
-            return _unusable(f"{peer!r} refuses {own.files.certificate}: {why}"), True, math.inf
-        raise
+        failure = handshake_failure(error, peer, own)
+        if failure is None:
+            raise
+        return failure, True, math.inf
+
+
+def handshake_failure(error: ssl.SSLError, peer: str, own: Identity) -> Failure | None:
+    """What an end of TLS means that the handshake brought about, where trying again is of no use."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return stranger(peer, f"its certificate is refused: {error.verify_message}")
+    if error.reason in PLAIN:
+        return stranger(peer, "it does not speak TLS")
+    if error.reason is not None and ("ALERT" in error.reason or "CERTIFICATE" in error.reason):
+        why = error.reason.lower().replace("_", " ")
+        return _unusable(f"{peer!r} refuses {own.files.certificate}: {why}")
+    return None
 
 
 def _says_something(secured: ssl.SSLSocket) -> bool:
@@ -222,7 +230,7 @@ def _says_something(secured: ssl.SSLSocket) -> bool:
         return False
 
 
-def _names_shown(secured: ssl.SSLSocket) -> list[str]:
+def names_shown(secured: ssl.SSLSocket | ssl.SSLObject) -> list[str]:
     """The names in the peer's certificate: the alternative ones, or the common one without any."""
     shown: dict[str, Any] = secured.getpeercert() or {}
     names = [str(value) for kind, value in shown.get("subjectAltName", ()) if kind == "DNS"]
@@ -254,7 +262,8 @@ def expires_soon(whose: str, at: float) -> Warned | None:
     )
 
 
-def _stranger(peer: str, why: str) -> Failure:
+def stranger(peer: str, why: str) -> Failure:
+    """VFL0644: not the peer."""
     return Failure(
         "VFL0644",
         f"whatever responds at the address of {peer!r} is not {peer!r}: {why}",

@@ -11,12 +11,12 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
-from vflc_runtime.errors import PEER, Failure
+from vflc_runtime.errors import Failure
+from vflc_runtime.transport.descriptors import allowed_connections
 from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, serve
 from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
-from vflc_runtime.transport.grpc.descriptors import allowed_connections
 from vflc_runtime.transport.link import Link
-from vflc_runtime.transport.refusing import refused
+from vflc_runtime.transport.refusing import denied, refused
 from vflc_runtime.transport.tls import Identity, expiry, listed, party_of, probe
 
 METHOD = "/vflc.Places/Exchange"
@@ -99,7 +99,7 @@ class Dialer(Dialing):
         except grpc.RpcError as error:
             why = _reason(error)
             if error.code() == grpc.StatusCode.PERMISSION_DENIED:
-                return met, _denied(link.peer, why)
+                return met, denied(link.peer, why)
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in why:
                 return met, refused(self._place, link.peer, BadFrame(why))
         finally:
@@ -232,12 +232,3 @@ def _until_it_breaks(frames: Iterator[bytes]) -> Iterator[bytes]:
 def _reason(error: Any) -> str:
     details = " ".join(str(error.details() or error.code().name).split())
     return details if len(details) <= 200 else details[:200] + "…"
-
-
-def _denied(peer: str, why: str) -> Failure:
-    return Failure(
-        "VFL0644",
-        f"{peer!r} does not accept this party: {why}",
-        "the name in the certificate must be that of the party in the bundle",
-        exit_code=PEER,
-    )

@@ -1,0 +1,164 @@
+"""A stream of blocks over a TCP connection and TLS 1.3, both ends of which show a certificate.
+
+TLS is computed in memory, under a lock, and not by a socket of `ssl`: one thread reads while another writes,
+which OpenSSL allows no two threads to do with one connection, and all that a block needs is one call of the
+system. A block follows its length, four bytes, little endian.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import time
+from contextlib import suppress
+from threading import Lock
+from typing import Any
+
+from vflc_runtime.transport.plain import TooLong
+from vflc_runtime.transport.tls import Identity, names_shown
+
+PROTOCOL = "vflc"
+"""What both ends name in the handshake (ALPN)."""
+_LENGTH = struct.Struct("<I")
+_FIRST, _AT_ONCE = 1 << 12, 1 << 18
+"""Bytes that are taken from the system at once, before somebody has shown a certificate and after it."""
+_PARTING = 2.0
+"""Seconds for which who is turned away may still talk, so that it hears why."""
+
+
+def context(own: Identity, server: bool) -> ssl.SSLContext:
+    """TLS 1.3 for a party with this identity; whoever is at the other end must have one, too.
+
+    Certificates name parties, not hosts: who asks for the names of the other end compares them.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.load_verify_locations(cadata=own.authority.decode("ascii", "replace"))
+    made.load_cert_chain(own.files.certificate, own.files.key)
+    made.set_alpn_protocols([PROTOCOL])
+    if server:
+        made.num_tickets = 0  # nobody resumes
+    return made
+
+
+class TlsStream:
+    """See `plain.Stream`. What fails in TLS is an `ssl.SSLError`, which is an `OSError`.
+
+    Args:
+        connection: of TCP; the stream closes it.
+        secure: with what TLS is spoken.
+        server: whether the other end has dialled.
+        patience: seconds that the handshake takes at most, and in which something must move after it.
+    """
+
+    def __init__(
+        self, connection: socket.socket, secure: ssl.SSLContext, server: bool, patience: float
+    ) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(patience)
+        self._connection, self._patience = connection, patience
+        self._coming, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = secure.wrap_bio(self._coming, self._leaving, server_side=server)
+        self._lock, self._writing = Lock(), Lock()
+        self._arrived = memoryview(bytearray(_FIRST))
+
+    def greet(self) -> None:
+        """The handshake; `OSError` where it does not come to an end."""
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                if time.monotonic() > end:
+                    raise TimeoutError("the handshake takes too long") from None
+                if not self._more():
+                    raise ConnectionError("closed in the handshake") from None
+                continue
+            except ssl.SSLError:
+                with suppress(OSError):
+                    self._flush()  # the other end is told
+                    self.part()
+                raise
+            self._flush()
+            self._arrived = memoryview(bytearray(_AT_ONCE))
+            return
+
+    def other_end(self) -> tuple[list[str], float]:
+        """The names in the other end's certificate, and when it expires, in seconds since 1970."""
+        shown: dict[str, Any] = self._tls.getpeercert() or {}
+        return names_shown(self._tls), float(ssl.cert_time_to_seconds(shown["notAfter"]))
+
+    def speaks_frames(self) -> bool:
+        """Whether the other end is one of these, too, and no gRPC or web server with a certificate."""
+        return self._tls.selected_alpn_protocol() == PROTOCOL
+
+    def send(self, block: bytes) -> None:
+        """See `plain.Stream`."""
+        with self._writing:
+            with self._lock:
+                self._tls.write(_LENGTH.pack(len(block)))
+                if block:
+                    self._tls.write(block)
+            self._flush()
+
+    def receive(self, most: int) -> bytes | None:
+        """See `plain.Stream`; no more memory is taken than has come."""
+        head = self._read(_LENGTH.size)
+        if head is None:
+            return None
+        (length,) = _LENGTH.unpack(head)
+        if length > most:
+            raise TooLong(f"a block of {length} bytes, where {most} are the most")
+        return self._read(length)
+
+    def part(self) -> None:
+        """Says no more, and waits a little until the other end hangs up: then it has heard what was said."""
+        end = time.monotonic() + _PARTING
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+            while (left := end - time.monotonic()) > 0:
+                self._connection.settimeout(left)
+                if not self._connection.recv_into(self._arrived):
+                    return
+
+    def close(self) -> None:
+        """See `plain.Stream`."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def _read(self, count: int) -> bytes | None:
+        """So many bytes; None where the stream ends before."""
+        parts = []
+        while count:
+            try:
+                with self._lock:
+                    part = self._tls.read(count)
+            except ssl.SSLWantReadError:
+                if not self._more():
+                    return None
+                continue
+            except ssl.SSLZeroReturnError:
+                return None
+            if not part:
+                return None
+            parts.append(part)
+            count -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _more(self) -> bool:
+        """Waits for bytes; False where there are no more."""
+        count = self._connection.recv_into(self._arrived)
+        with self._lock:
+            self._coming.write(self._arrived[:count])
+        return count > 0
+
+    def _flush(self) -> None:
+        with self._lock:
+            left = memoryview(self._leaving.read())
+        while left:
+            left = left[self._connection.send(left) :]
