@@ -1,14 +1,19 @@
 #include "fused.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "block.h"
+#include "frequent.h"
+#include "spread.h"
 
 namespace {
 
+std::atomic<int64_t> frequent_runs{0};
 constexpr int64_t kBlock = 1024;       // elements of a register
 constexpr int64_t kPart = 16 * kBlock;  // elements that are worth a thread
+
 Shape broadcast(const Shape& a, const Shape& b) {
   Shape made;
   made.rank = std::max(a.rank, b.rank);
@@ -19,61 +24,6 @@ Shape broadcast(const Shape& a, const Shape& b) {
   }
   return made;
 }
-
-// Reads an array as if it had the larger shape that it is broadcast to.
-template <class T>
-class Spread {
- public:
-  Spread(const T* from, const Shape& shape, const Shape& whole) : from_(from), rank_(0) {
-    int64_t stride = 1, strides[kMostDimensions];
-    for (int axis = 1; axis <= whole.rank; ++axis) {
-      int64_t size = axis <= shape.rank ? shape.sizes[shape.rank - axis] : 1;
-      strides[whole.rank - axis] = size == 1 ? 0 : stride;
-      stride *= size;
-    }
-    for (int axis = 0; axis < whole.rank; ++axis) {  // neighbours that are all read or all repeated are one
-      int64_t size = whole.sizes[axis];
-      if (size == 1) continue;
-      if (rank_ && (strides_[rank_ - 1] == strides[axis] * size)) {
-        sizes_[rank_ - 1] *= size;
-        strides_[rank_ - 1] = strides[axis];
-      } else {
-        sizes_[rank_] = size;
-        strides_[rank_++] = strides[axis];
-      }
-    }
-  }
-
-  // Elements `start` to `start + size`; rank is at least one.
-  void read(int64_t start, int64_t size, T* into) const {
-    int64_t at[kMostDimensions], offset = 0, rest = start;
-    for (int axis = rank_ - 1; axis >= 0; --axis) {
-      at[axis] = rest % sizes_[axis];
-      rest /= sizes_[axis];
-      offset += at[axis] * strides_[axis];
-    }
-    const int last = rank_ - 1;
-    while (size > 0) {
-      int64_t run = std::min(size, sizes_[last] - at[last]);
-      if (strides_[last]) std::copy(from_ + offset, from_ + offset + run, into);
-      else std::fill(into, into + run, from_[offset]);
-      into += run;
-      size -= run;
-      at[last] += run;
-      offset += run * strides_[last];
-      for (int axis = last; axis > 0 && at[axis] == sizes_[axis]; --axis) {
-        offset += strides_[axis - 1] - at[axis] * strides_[axis];
-        at[axis] = 0;
-        ++at[axis - 1];
-      }
-    }
-  }
-
- private:
-  const T* from_;
-  int64_t sizes_[kMostDimensions], strides_[kMostDimensions];
-  int rank_;
-};
 
 // All outputs of one shape, and what they are made of.
 template <class T>
@@ -94,6 +44,7 @@ class Region {
   void compute(const Context& context) {
     if (size_ == 0) return;
     prepare();
+    if (frequent_ >= 0) frequent_runs.fetch_add(1, std::memory_order_relaxed);
     context.parallel(static_cast<size_t>((size_ + kPart - 1) / kPart), [&](size_t part) {
       const int64_t start = static_cast<int64_t>(part) * kPart, end = std::min(start + kPart, size_);
       std::vector<T>& memory = registers();
@@ -150,19 +101,57 @@ class Region {
         block_of(program_.instructions[index].code, operands, &singles_[index], 1);
       }
     direct_.assign(count, nullptr);
+    bool any_late = false;
     for (Output& output : outputs_) {
       const int index = output.value - inputs;
       output.late = index < 0 || single_[output.value] || direct_[index];
       for (int input = 0; input < inputs; ++input)
         if (given_[input] == output.into && last_read[input] > index) output.late = true;
       if (!output.late) direct_[index] = output.into;
+      any_late |= output.late;
     }
+    if (!any_late) frequent_ = frequent(lines());
+  }
+
+  // The instructions that go through blocks, as they are compared with those that have a loop of their own.
+  std::vector<Line> lines() {
+    std::vector<int> found(shapes_.size(), -1);
+    std::vector<Line> made;
+    for (size_t step = 0; step < steps_.size(); ++step) {
+      const int index = steps_[step];
+      const Instruction& each = program_.instructions[index];
+      Line line{each.code, {}, direct_[index] != nullptr};
+      for (int operand = 0; operand < kOperands[each.code]; ++operand) {
+        const int value = each.operands[operand];
+        if (found[value] < 0) {
+          const int number = static_cast<int>(read_.size());
+          found[value] = kind_of(value) == kOne ? one(number) : whole(number);
+          read_.push_back(value);
+        }
+        line.operands[operand] = found[value];
+      }
+      found[program_.inputs + index] = static_cast<int>(step);
+      made.push_back(line);
+    }
+    return made;
+  }
+
+  int kind_of(int value) const {
+    return value < program_.inputs ? kinds_[value] : single_[value] ? kOne : kWhole;
   }
 
   void block(T* memory, int64_t start, int64_t size) const {
     T* spread = memory + program_.slots * kBlock;
     for (size_t index = 0; index < spread_.size(); ++index)
       spread_[index].read(start, size, spread + index * kBlock);
+    if (frequent_ >= 0) {
+      const T* given[kMostRead];
+      T* made[kMostLines];
+      for (size_t number = 0; number < read_.size(); ++number) given[number] = operand(read_[number], memory, start).at;
+      for (size_t step = 0; step < steps_.size(); ++step)
+        made[step] = direct_[steps_[step]] ? direct_[steps_[step]] + start : nullptr;
+      return run_frequent(frequent_, given, made, size);
+    }
     for (int index : steps_) {
       const Instruction& each = program_.instructions[index];
       Operand<T> operands[kMostOperands] = {};
@@ -208,6 +197,8 @@ class Region {
   std::vector<T> singles_;          // by instruction
   std::vector<T*> direct_;          // by instruction: the output that it writes itself
   std::vector<Output> outputs_;
+  std::vector<int> read_;           // values that are read from outside of the steps, in order
+  int frequent_ = -1;               // which of the loops of frequent.h does all of this
 };
 
 }  // namespace
@@ -269,6 +260,8 @@ void Fused<T>::compute(const Context& context) {
     rest = others;
   }
 }
+
+int64_t runs_of_frequent_programs() { return frequent_runs.load(std::memory_order_relaxed); }
 
 template struct Fused<float>;
 template struct Fused<double>;

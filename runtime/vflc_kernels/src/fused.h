@@ -31,3 +31,6 @@ struct Fused {
 
   Program program;
 };
+
+// How many regions ran by a loop of their own so far, see frequent.h.
+int64_t runs_of_frequent_programs();

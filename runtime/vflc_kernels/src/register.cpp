@@ -29,6 +29,9 @@ EXPORT const char* vflc_kernels_products(int bfloat16) {
   return found ? found->name : nullptr;
 }
 
+// How many regions ran by a loop of their own so far; for tests.
+EXPORT int64_t vflc_kernels_frequent() { return runs_of_frequent_programs(); }
+
 EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* base) {
   OrtTable table = base->table(kVersion);
   if (!table) return nullptr;  // older than 1.17, whose sessions will miss the operators

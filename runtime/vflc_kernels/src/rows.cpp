@@ -72,10 +72,16 @@ std::vector<int64_t> widths_of(const std::vector<Table<T>>& tables) {
   return widths;
 }
 
+// A call of memcpy takes longer than a short row itself.
 template <class T>
 void copy(T* to, const T* from, int64_t size) {
-  if (size == 1) *to = *from;
-  else std::memcpy(to, from, static_cast<size_t>(size) * sizeof(T));
+  constexpr int64_t some = 16 / sizeof(T), most = 256 / sizeof(T);
+  if (size > most) {
+    std::memcpy(to, from, static_cast<size_t>(size) * sizeof(T));
+    return;
+  }
+  for (; size >= some; size -= some, to += some, from += some) std::memcpy(to, from, 16);
+  for (; size > 0; --size) *to++ = *from++;
 }
 
 // Asks for all of a row that is about to be read or written.
