@@ -39,6 +39,7 @@ def forward(count: int, inputs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(keras_models, "load_model", lambda content, path: Model())
     entry = SimpleNamespace(inputs=inputs, outputs=("sum", "double"), held=())
     plan: Any = SimpleNamespace(
+        place="alice",
         graphs={"g": entry},
         graph_content=lambda name: b"",
         graph_path=lambda name: Path(f"alice/{name}.keras"),
