@@ -93,13 +93,20 @@ def with_rows(array: NDArray[Any], changes: Sequence[tuple[NDArray[np.int64], ND
 
 def put(target: NDArray[Any], tensor: AnyTensor) -> None:
     """Sets an array [rows, …] to a tensor of its shape."""
-    if not isinstance(tensor, MadeRows):
+    if not isinstance(tensor, MadeRows) and far_file(target) is None:
         target[...] = tensor
         return
     start = 0
-    for block in tensor.make():
+    for block in tensor.make() if isinstance(tensor, MadeRows) else _in_blocks(tensor):
+        ask_for(target, np.arange(start, start + len(block)))
         target[start : start + len(block)] = block
         start += len(block)
+
+
+def _in_blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """An array [rows, …] some rows at a time."""
+    count = max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
+    return (array[start : start + count] for start in range(0, len(array), count))
 
 
 def whole(tensor: AnyTensor) -> NDArray[Any]:

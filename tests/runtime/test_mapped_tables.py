@@ -207,3 +207,20 @@ def test_rows_are_asked_for_page_by_page(tmp_path: Path) -> None:
     memory.ask_for(wide, np.array([1, 3]))  # a row is of more than one page, and begins amid one
     assert mapped.asked == [(1, 3), (5, 2)]
     assert sum(len(b) for b in tensors.blocks(table)) == len(table)
+
+
+@pytest.mark.parametrize("kind", ["lies", "made"])
+def test_what_is_put_into_a_file_is_asked_for_before(kind: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(tensors, "BLOCK_BYTES", 2 * PAGE)
+    with (tmp_path / "f").open("w+b") as file:
+        file.truncate(16 * PAGE)
+        mapped = Recorded(file.fileno(), 16 * PAGE)
+    table = np.frombuffer(mapped, np.float32).reshape(-1, PAGE // 4)
+    given = np.random.default_rng(1).random((16, 8)).astype(np.float32)
+    at, rows = np.array([2, 11]), np.ones((2, 8), np.float32)
+    tensors.put(table[:, 8:16], given if kind == "lies" else tensors.with_rows(given, [(at, rows)]))
+    if kind == "made":
+        given[at] = rows
+    np.testing.assert_array_equal(table[:, 8:16], given)
+    assert not table[:, :8].any() and not table[:, 16:].any()
+    assert sum(count for _, count in mapped.asked) == 16
