@@ -84,6 +84,9 @@ class Optimizer:
         self.late, self.clip_norm, self.slots = late, clip_norm, (Slot("m", 1.0),)
         self.given: list[dict[str, Any]] = []
 
+    def of_size(self, size: int) -> Optimizer:
+        return self
+
     def clipped(self, gradient: Any) -> Any:
         return gradient if self.clip_norm is None else gradient / 2
 
