@@ -1,6 +1,6 @@
 """Parties in processes of their own, over TLS on loopback, against the same run in one process.
 
-    python benchmarks/transport.py [--rows N] [--rounds N] [--json FILE]
+    python benchmarks/transport.py [--rows N] [--rounds N] [--scheme tls] [--json FILE]
 
 DeepFM at batch 1024, by `vflc train` and by two `vflc party`, in alternation; the first epoch of
 each run is not counted, and the median of the rounds' ratios is reported. On one machine the two
@@ -44,8 +44,8 @@ TRIPS = 2000
 VFLC = [sys.executable, "-m", "vflc.cli.main"]
 
 
-def prepared(folder: Path, rows: int) -> Path:
-    """The bundle, tables, certificates and deploy.toml."""
+def prepared(folder: Path, rows: int, scheme: str = "grpc") -> Path:
+    """The bundle, tables, certificates and deploy.toml, with addresses of a scheme."""
     prepare = [sys.executable, str(SPECS / "deepfm" / "prepare.py")]
     subprocess.run(
         [*prepare, "--generate", str(rows), "--out", str(folder)], check=True, stdout=subprocess.DEVNULL
@@ -56,7 +56,7 @@ def prepared(folder: Path, rows: int) -> Path:
     )
     make(folder, ("alice", "bob"))
     with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"{scheme}://127.0.0.1:{free.getsockname()[1]}"
     lines = [f'[parties.alice]\naddress = "{address}"', "[parties.bob]"]
     lines = [
         f'{line}\ndata = "{name}.parquet"\ncertificate = "{name}.pem"\nkey = "{name}.key"'
@@ -192,12 +192,13 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scheme", default="grpc", choices=("grpc", "tls"), help="of the two processes")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     need("grpc")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepared(folder, options.rows)
+        prepared(folder, options.rows, options.scheme)
         rounds = [(parties(folder), local(folder)) for _ in range(options.rounds)]
         trip, wire = through_network(folder)
     stream = bare()

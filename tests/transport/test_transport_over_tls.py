@@ -7,6 +7,7 @@ import ssl
 import struct
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wiring
@@ -164,6 +165,26 @@ def test_a_length_that_nothing_declared_has(folder: Path) -> None:
     with wiring.closing(alice):
         outcome, _ = wiring.together(alice.open, long)
     assert isinstance(outcome, Failure) and outcome.code == "VFL0645" and str(1 << 31) in outcome.message
+
+
+def test_memory_is_taken_for_what_has_come_alone(folder: Path) -> None:
+    """Not for a length that is allowed and only claimed."""
+    asked: list[int] = []
+
+    def read(count: int) -> bytes:
+        asked.append(count)
+        return b"" if len(asked) > 3 else struct.pack("<I", 1 << 30) if len(asked) == 1 else bytes(count)
+
+    files = of(folder, "good", "alice")
+    own = Identity(files, files.authority.read_bytes(), b"", b"", expires=2e9)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as connection,
+    ):
+        stream = TlsStream(connection, context(own, server=False), server=False, patience=1)
+        stream._tls = SimpleNamespace(read=read)
+        assert stream.receive(1 << 30) is None
+    assert max(asked) <= 1 << 14
 
 
 def test_without_certificates_there_is_no_such_address() -> None:

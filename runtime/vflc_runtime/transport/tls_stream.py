@@ -21,6 +21,8 @@ from vflc_runtime.transport.tls import Identity, names_shown
 PROTOCOL = "vflc"
 """What both ends name in the handshake (ALPN)."""
 _LENGTH = struct.Struct("<I")
+_RECORD = 1 << 14
+"""The most that TLS gives at once; `ssl` takes memory for as much as is asked for."""
 _FIRST, _AT_ONCE = 1 << 12, 1 << 18
 """Bytes that are taken from the system at once, before somebody has shown a certificate and after it."""
 _PARTING = 2.0
@@ -137,7 +139,7 @@ class TlsStream:
         while count:
             try:
                 with self._lock:
-                    part = self._tls.read(count)
+                    part = self._tls.read(min(count, _RECORD))
             except ssl.SSLWantReadError:
                 if not self._more():
                     return None
