@@ -18,6 +18,7 @@ from vflc_runtime.party.site import Site
 from vflc_runtime.party.train import train_party
 from vflc_runtime.run.checkpoints import read_checkpoint
 from vflc_runtime.run.train import TrainOptions, TrainResult, train
+from vflc_runtime.tensors import whole
 from vflc_runtime.transport.network import Network
 
 from vflc.diagnostics import SourceText
@@ -93,7 +94,7 @@ def tensors(run: Path, *places: str) -> dict[str, bytes]:
         published = load_file(run / place / "model.safetensors")
         for kind, own in {**kept[place], "published": published}.items():
             if kind != "meter":
-                found |= {f"{place}/{kind}/{name}": tensor.tobytes() for name, tensor in own.items()}
+                found |= {f"{place}/{kind}/{name}": whole(tensor).tobytes() for name, tensor in own.items()}
     assert found or not places
     return found
 

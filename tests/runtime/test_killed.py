@@ -19,6 +19,7 @@ from test_train import state
 from vflc_runtime import files, memory
 from vflc_runtime.run.checkpoints import read_checkpoint
 from vflc_runtime.run.train import TrainOptions, train
+from vflc_runtime.tensors import whole
 
 OPTIONS = {"epochs": 3, "checkpoint_steps": 2}
 SCRIPT = """
@@ -52,7 +53,7 @@ def bits(run: Path) -> dict[str, Any]:
         model, _ = files.read_tensors(run / place / "model.safetensors")
         lying = {**kinds.pop("model"), **kinds.pop("stored", {})}
         for kind, each in {"model": model, "lying": lying, **kinds}.items():
-            found |= {f"{place}/{kind}/{name}": tensor.tobytes() for name, tensor in each.items()}
+            found |= {f"{place}/{kind}/{name}": whole(tensor).tobytes() for name, tensor in each.items()}
     return found
 
 
