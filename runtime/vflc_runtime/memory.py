@@ -20,6 +20,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _FROM_HEAP, _LEFT_FREE = 32 << 20, 64 << 20
 
 _GROUPS, _MOUNTED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_DIGITS = 24
+"""Of a number of bytes: what has more is no limit."""
 
 LARGE = "VFLC_LARGE_TABLES"
 """In the environment: from how many MiB on tables, with what is kept for their rows, are large at a place."""
@@ -38,8 +40,11 @@ def _limits(groups: Path, mounted: Path) -> Iterator[int]:
     In a container a group may be called by a name that only its host knows; its own files then lie at the
     top of what is mounted, which is why that is looked at, too.
     """
-    for line in _text(groups).splitlines():
-        _, controllers, path = line.split(":", 2)
+    for line in _text(groups).split("\n"):
+        _, _, rest = line.partition(":")
+        controllers, colon, path = rest.partition(":")
+        if not colon:
+            continue
         if controllers == "":  # version 2
             folder, file = mounted, "memory.max"
         elif "memory" in controllers.split(","):
@@ -48,14 +53,15 @@ def _limits(groups: Path, mounted: Path) -> Iterator[int]:
             continue
         for name in ("", *(name for name in path.split("/") if name not in ("", ".."))):
             folder = folder / name
-            if (said := _text(folder / file).strip()).isdigit():
+            said = _text(folder / file).strip()
+            if said.isdecimal() and len(said) < _DIGITS:
                 yield int(said)
 
 
 def _text(file: Path) -> str:
-    """What a file says; nothing where it cannot be read."""
+    """What a file says, names in it as the system has them; nothing where it cannot be read."""
     try:
-        return file.read_text()
+        return os.fsdecode(file.read_bytes())
     except (OSError, ValueError):
         return ""
 

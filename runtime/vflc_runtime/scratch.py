@@ -1,14 +1,17 @@
 """Folders for what does not fit in memory: their owner's alone, and gone with the process that made them.
 
 A process holds a lock in each of its folders. Where one was killed before it could remove them, the next one
-that makes such a folder finds them without a holder, and removes them.
+that makes such a folder finds them without a holder, and removes them. Only the host that a folder is of does
+so, as elsewhere its lock may not be seen, where TMPDIR is on a network.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +22,8 @@ from vflc_runtime.errors import Failure
 
 _PREFIX = "vflc-scratch-"
 _LOCK = "lock"
+_LONGEST = 1024
+"""Bytes that are read of a lock, which has its host's name."""
 
 
 class ScratchFolder:
@@ -42,6 +47,8 @@ class ScratchFolder:
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
             try:
                 self._lock = _locked(self.path / _LOCK, os.O_CREAT)
+                if self._lock >= 0:
+                    os.write(self._lock, platform.node().encode())
             except OSError:
                 self.close()
                 raise
@@ -70,7 +77,7 @@ def _locked(file: Path, create: int = 0) -> int:
     OSError where there can be no lock, as on some file systems of a network.
     """
     try:
-        lock = files.private(file, os.O_RDWR | create)
+        lock = files.private(file, os.O_RDWR | os.O_NOFOLLOW | create)
     except FileNotFoundError:
         return -1
     held = False
@@ -86,12 +93,19 @@ def _locked(file: Path, create: int = 0) -> int:
 
 
 def _remove_abandoned() -> None:
-    """Removes folders of this user whose process is gone."""
+    """Removes folders of this user whose process, of this host, is gone."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError):
-            found = folder.lstat()
-            if found.st_uid != os.getuid() or folder.is_symlink():
+            if not _is_ours(folder.lstat()) or (lock := _locked(folder / _LOCK)) < 0:
                 continue
-            if (lock := _locked(folder / _LOCK)) >= 0:
-                shutil.rmtree(folder, ignore_errors=True)
+            try:
+                if os.read(lock, _LONGEST) == platform.node().encode():
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
                 os.close(lock)
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    """Whether it is a folder as this user's processes make them, and no link or one that was made by hand."""
+    private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o777 == 0o700
+    return private and found.st_uid == os.getuid()

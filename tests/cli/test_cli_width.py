@@ -95,3 +95,5 @@ def test_measures_beside_each_other_are_written_alike() -> None:
     assert numbers([0.25, 0.0, 1e-4, -3e-9, None]) == ["0.2500", "0.0000", "0.0001", "0.0000", "-"]
     assert numbers([2e-4, 1.5e-5]) == ["2.000e-04", "1.500e-05"] and numbers([]) == []
     assert numbers([56_370.4, 0.4, -0.4, None]) == ["56,370", "0", "0", "-"]
+    for other in (math.nan, math.inf, -math.inf):
+        assert numbers([other, 0.5, 1e-4])[1:] == numbers([0.5, 1e-4, other])[:2] == ["0.5000", "0.0001"]

@@ -171,6 +171,28 @@ def test_what_a_killed_process_left_behind_goes_with_the_next_start(tmp_path, mo
         assert not left.exists() and (elsewhere / "lock").exists()
 
 
+def test_what_is_anothers_stays(tmp_path, monkeypatch):
+    """Of another host, whose locks may not be seen; made by hand; with a link in place of its lock."""
+    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch.platform, "node", lambda: "there")
+    other = scratch.ScratchFolder()
+    os.close(other._lock)
+    monkeypatch.setattr(scratch.platform, "node", lambda: "here")
+    left = scratch.ScratchFolder()
+    os.close(left._lock)
+    target = tmp_path / "target"
+    target.write_text("here")
+    target.chmod(0o644)
+    for name, mode in {"hand": 0o755, "link": 0o700, "empty": 0o700}.items():
+        (tmp_path / f"vflc-scratch-{name}").mkdir()
+        (tmp_path / f"vflc-scratch-{name}").chmod(mode)
+    (tmp_path / "vflc-scratch-hand" / "lock").write_text("here")
+    (tmp_path / "vflc-scratch-link" / "lock").symlink_to(target)
+    with scratch.scratch_folder():
+        assert other.path.exists() and not left.path.exists()
+        assert len([*tmp_path.glob("vflc-scratch-*")]) == 5 and stat.S_IMODE(target.stat().st_mode) == 0o644
+
+
 def test_a_folder_that_cannot_be_locked_is_refused_and_gone(tmp_path, monkeypatch):
     def without_locks(file, flags):
         raise OSError(errno.ENOLCK, "No locks available")

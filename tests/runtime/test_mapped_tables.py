@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import mmap
+import os
 import resource
 import sys
 from pathlib import Path
@@ -167,13 +168,19 @@ GROUPS = {
         "memory/memory.limit_in_bytes": "500",
     }, [500]),
     "a container, of version 2": ("0::/../../x\n", {"memory.max": "600"}, [600]),
+    "odd names": (
+        "\nrubbish\n1:name=\udcff:/\n0::/a\x0b:\udcff\n", {"a\x0b:\udcff/memory.max": "5"}, [5],
+    ),
+    "no numbers": (
+        "0::/a/b/c\n", {"memory.max": "²", "a/memory.max": "9" * 5000, "a/b/memory.max": "-1"}, [],
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_memory_is_what_control_groups_leave(name: str, tmp_path: Path) -> None:
     text, found, expected = GROUPS[name]
-    (tmp_path / "cgroup").write_text(text)
+    (tmp_path / "cgroup").write_bytes(os.fsencode(text))
     for file, said in found.items():
         (tmp_path / "mounted" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "mounted" / file).write_text(said)

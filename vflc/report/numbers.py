@@ -18,11 +18,11 @@ def measure(value: object) -> str:
 
 
 def measures(*values: float) -> list[str]:
-    """Results that are compared with each other, all as the largest is written.
+    """Results that are compared with each other, all as the largest of the finite ones is written.
 
     That is to four places, whole from 10,000 on, and with an exponent where people would count digits.
     """
-    largest = max((abs(value) for value in values), default=0.0)
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     if largest and not 1e-3 <= largest < 1e12:
         return [f"{value:.3e}" for value in values]
     places = 4 if round(largest, 4) < 1e4 else 0
