@@ -131,6 +131,8 @@ def test_a_search_ends_where_no_setting_is_left(spec: Path, tables: dict[str, An
     arguments += ["--data", f"p={tmp_path / 'p.csv'}", "--threads", "1"]
     found = CliRunner().invoke(command, arguments)
     assert found.exit_code == 0, found.output
+    twice = CliRunner().invoke(command, [*arguments, "--search", "batch=16,64"])
+    assert twice.exit_code == 2 and "`batch` is searched twice" in twice.output
     assert [line for line in found.output.splitlines() if "no setting is left to try after 2 trials" in line]
     assert len(json.loads((tmp_path / "t" / "trials.json").read_text())) == 2
 
@@ -165,6 +167,9 @@ def test_no_search(text: str) -> None:
 def test_values_with_commas_of_their_own() -> None:
     assert Search.of("o", "adam(0.1, 0.9), sgd(0.1)").choices == ("adam(0.1, 0.9)", "sgd(0.1)")
     assert Search.of("k", "int(2, 5)").read("3") == 3
+    # What is the same, but written otherwise, is one choice.
+    assert Search.of("k", "0.1, .1, 1e-1, 8, 0.10, 8.0").choices == ("0.1", "8")
+    assert Search.of("o", 'sgd(1), sgd( 1 ), "a b", "ab"').choices == ("sgd(1)", '"a b"', '"ab"')
 
 
 def test_a_population_is_searched_by_its_validation_loss(tmp_path: Path) -> None:

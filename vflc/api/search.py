@@ -16,6 +16,8 @@ CODE = "VFL0749"
 FORMS = "write lr=log(1e-4, 1e-2), drop=uniform(0, 0.5), layers=int(1, 4), or values: k=8,16"
 _RANGE = re.compile(r"(log|uniform|int)\s*\(([^(),]+),([^(),]+)\)\Z")
 
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
+
 
 class Search(Struct, frozen=True):
     """One setting: numbers between `low` and `high` in some way, or one of `choices` as the spec has them."""
@@ -32,7 +34,10 @@ class Search(Struct, frozen=True):
         text = text.strip()
         ranged = _RANGE.match(text)
         if ranged is None:
-            choices = tuple(dict.fromkeys(_parts(text)))
+            distinct: dict[float | str, str] = {}
+            for part in _parts(text):
+                distinct.setdefault(_meant(part), part)
+            choices = tuple(distinct.values())
             if len(choices) < 2 or "" in choices:
                 raise Failure(CODE, f"`{name}={text}` leaves nothing to choose between", FORMS)
             return cls(name, "choice", choices=choices)
@@ -85,6 +90,13 @@ class Search(Struct, frozen=True):
         if self.choices:
             return text
         return int(text) if self.way == "int" else min(max(float(text), self.low), self.high)
+
+
+def _meant(choice: str) -> float | str:
+    """What is equal for choices that are written otherwise and mean the same: `0.1, 0.10`."""
+    if _NUMBER.match(choice):
+        return float(choice)
+    return choice if '"' in choice else "".join(choice.split())
 
 
 def _parts(text: str) -> list[str]:

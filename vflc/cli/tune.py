@@ -75,6 +75,8 @@ def command(
         name, equals, values = (part.strip() for part in text.partition("="))
         if not (name and equals and values):
             raise click.BadParameter(f"{text!r} is not NAME=VALUES, as in lr=log(1e-4,1e-2)")
+        if name in search:
+            raise click.BadParameter(f"`{name}` is searched twice; give all its values in one --search")
         search[name] = Search.of(name, values)
     where = out or Path("runs") / f"{spec.stem}-tune"
     tuning = Tuning(spec, tuple(search.values()), where, TrainOptions(**options), overrides)
