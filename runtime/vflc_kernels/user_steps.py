@@ -6,6 +6,7 @@ long as what is computed. The program does it in memory that stays in the first 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -99,9 +100,10 @@ def user_steps(
     for number, name in enumerate(results):
         code.give(number, made.view(name))
     order, puts = [], list[Any]()
+    readers = Counter(made.view(name).buffer for each in changed for name in each.gradients)
     for each in changed:
         order += [each.weight, *each.slots.values()]
-        puts += _update(code, made, optimizer, each, arrays, tables, values)
+        puts += _update(code, made, optimizer, each, arrays, tables, values, readers)
     for put in puts:
         code.put(*put)
     outputs = [*(f"new.{name}" for name in order), *results]
@@ -131,8 +133,12 @@ def _update(
     arrays: Mapping[str, int],
     tables: Mapping[str, tuple[int, int]],
     given: Mapping[str, Value],
+    readers: Mapping[Buffer, int],
 ) -> list[tuple[int, Ids | None, int, View]]:
-    """Adds what an optimizer does to a weight; the arrays that change, by which rows, how wide, to what."""
+    """Adds what an optimizer does to a weight; the arrays that change, by which rows, how wide, to what.
+
+    `readers` says how many gradients lie in a buffer: rows are added up in it only if it is of one.
+    """
     ids = None if of.ids is None else given[of.ids]
     gradients = [made.view(name) for name in of.gradients]
     names = {"weight": of.weight, **of.slots}
@@ -143,6 +149,7 @@ def _update(
         width, count = tables[of.weight][1], prod(ids.shape)
         if (
             len(gradients) == 1
+            and readers[gradients[0].buffer] == 1
             and code.own(gradients[0]) is gradients[0]
             and not code.read(gradients[0].buffer)
         ):

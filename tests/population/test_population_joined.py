@@ -90,6 +90,19 @@ def test_layers_and_lists_run_as_one_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
+def test_a_gradient_of_two_tables_is_added_up_for_each(tmp_path: Path) -> None:
+    pair = "global more = table(30, 4) at hub\n" + DOT.replace(
+        "lookup(items, users.item)", "(lookup(items, users.item) + lookup(more, users.item))"
+    )
+    text = SPEC.replace("SCORE", pair).replace("SETTINGS", SETTINGS["sgd"]).replace(" + l2(0.01, items)", "")
+    one, two = joined_and_not(text, tmp_path, again=True)
+    for each in (one, two):
+        each.step(0)
+    for name, weight in one.hub.weights.items():
+        np.testing.assert_allclose(weight, two.hub.weights[name], rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
 def test_no_bit_of_a_user_depends_on_threads_or_on_others(tmp_path: Path) -> None:
     text = SPEC.replace("SCORE", DEEP).replace("SETTINGS", SETTINGS["adam"])
     population, source = compiled(text, tmp_path, "float32"), table(ratings(40))
