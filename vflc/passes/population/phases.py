@@ -40,6 +40,14 @@ class Phases:
                     total = build.op("sum", graph[value], axes=(0,), keep=False)
                 losses.append(replace(loss, node=total.id))
             graphs[phase], gradients[phase] = differentiated(graph, losses)
+        if not gradients["client"] and losses:
+            collector.error(
+                "VFL0404",
+                "no gradient of the objective reaches a global weight, so the hub would learn nothing",
+                losses[0].span,
+                "use a global weight on the way to the prediction; no gradient flows through `floor`, "
+                "`sign` or `stop_gradient`",
+            )
         return replace(model, client=replace(client, graphs=graphs, gradients=gradients))
 
 
