@@ -103,7 +103,8 @@ class Build(Struct):
     def called(self, label: str, op: str, inputs: Sequence[Node], attrs: Mapping[str, Any]) -> Node:
         """As `op`, with an id of its own choice: `scope.label`."""
         names = tuple([x.id for x in inputs])
-        key = (op, names, _frozen(attrs), self.place, self.phase)
+        frozen = _frozen(attrs)
+        key = (op, names, _told_apart(frozen) if op == "constant" else frozen, self.place, self.phase)
         if op not in UNSHARED and (known := self._known.get(key)) is not None:
             return known
         type_ = self.infer(op, [x.type for x in inputs], attrs)
@@ -201,3 +202,10 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, (dict, Mapping)):  # a dictionary is known at once
         return tuple(sorted([(key, _frozen(item)) for key, item in value.items()])) if value else ()
     return value
+
+
+def _told_apart(frozen: Any) -> Any:
+    """What `_frozen` gave of a constant, by which others are the same: 0 and −0 are equal, but not 1 / 0."""
+    if isinstance(frozen, tuple):
+        return tuple([_told_apart(item) for item in frozen])
+    return "-0" if isinstance(frozen, float) and str(frozen) == "-0.0" else frozen
