@@ -148,6 +148,23 @@ def test_a_file_that_changed_on_the_disk_is_read_again(tmp_path: Path) -> None:
     assert workspace.saved((tmp_path / "others.vfl").as_uri()) == []
 
 
+def test_a_file_that_is_gone_or_comes_is_noticed(tmp_path: Path) -> None:
+    """Also one that only another file uses."""
+    (tmp_path / "blocks.vfl").write_text('use "inner.vfl"\n' + TWICE)
+    inner, workspace, uri = tmp_path / "inner.vfl", Workspace(), (tmp_path / "main.vfl").as_uri()
+    inner.write_text("block Unused(x) {\n  return x\n}\n")
+    workspace.open(uri, USING)
+    assert workspace.diagnostics(uri) == []
+    for file in (inner, tmp_path / "blocks.vfl"):
+        text = file.read_text()
+        file.unlink()
+        assert workspace.saved(file.as_uri()) == [uri]
+        assert "VFL0108" in [each["code"] for each in workspace.diagnostics(uri)]
+        file.write_text(text)
+        assert workspace.saved(file.as_uri()) == [uri]
+        assert workspace.diagnostics(uri) == []
+
+
 def test_what_lies_elsewhere_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret.vfl").write_text(TWICE)
     (tmp_path / "specs").mkdir()

@@ -11,6 +11,7 @@ from vflc.driver import Examined, examine
 from vflc.lsp import names
 from vflc.lsp.facts import SpecFacts, facts
 from vflc.passes.lower.modules import MOST_FILES, NO_FILES, beside
+from vflc.passes.lower.values import ABSENT
 from vflc.syntax import tree
 from vflc.syntax.parser import parse, parse_again, read_source
 from vflc.syntax.reuse import ParsedText
@@ -137,17 +138,20 @@ class Document:
         yield from self._imports(self.spec, self.path)
 
     def reached(self) -> set[Path]:
-        """Files that it uses, and those that they use."""
+        """Files that it uses, and those that they use; also those that are gone, or not yet there."""
         found: set[Path] = set()
-        todo = [path for _, path in self.imports()]
+        todo = [path for _, path in self._imports(self.spec, self.path, absent=True)]
         while todo and len(found) < MOST_FILES:
             path = todo.pop()
-            if path not in found and (text := self._read(path)) is not None:
+            if path not in found:
                 found.add(path)
-                todo += [inner for _, inner in self._imports(parsed(str(path), text), path)]
+                if (text := self._read(path)) is not None:
+                    todo += [inner for _, inner in self._imports(parsed(str(path), text), path, absent=True)]
         return found
 
-    def _imports(self, spec: tree.Spec, path: Path | None) -> Iterator[tuple[tree.Import, Path]]:
+    def _imports(
+        self, spec: tree.Spec, path: Path | None, absent: bool = False
+    ) -> Iterator[tuple[tree.Import, Path]]:
         if path is None or self.path is None:
             return
         for item in spec.items:
@@ -155,6 +159,8 @@ class Document:
                 place = beside(item.file.value, path.parent, self.path.parent, ".vfl", self.files)
                 if isinstance(place, Path):
                     yield item, place
+                elif absent and place.startswith(ABSENT):
+                    yield item, (path.parent / item.file.value).resolve()
 
     def _used(self) -> Iterator[tuple[str, tuple[Path, tree.Block | tree.Outside]]]:
         for use, path in self.imports():
