@@ -199,7 +199,7 @@ def test_what_a_column_takes_is_counted_as_wide_as_it_is(monkeypatch):
 
 
 def test_a_full_disk_while_encoding_is_said(monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.Path, "open", full)
