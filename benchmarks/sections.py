@@ -104,7 +104,7 @@ SECTIONS = (
     Section(
         "fedrecon",
         "A population: rounds of the tutorial",
-        ("fedrecon.py", "--rounds", "60"),
+        ("fedrecon.py", "--rounds", "150"),
         ("--rounds", "3"),
         "Federated reconstruction in the published tutorial's configuration (specs/fedrecon), a round "
         "of 50 users, beside one user at a time in numpy. The goal is 3 ms a round, 333 rounds a "
@@ -128,6 +128,13 @@ SECTIONS = (
         "cores, beside `vflc train`; bytes that frames need for a byte of what they carry; and "
         "microseconds of a round trip of 32 KiB, beside a bare stream of gRPC. For the last two, less "
         "is better.",
+    ),
+    Section(
+        "tls",
+        "Two processes beside one, over TLS without gRPC",
+        ("transport.py", "--scheme", "tls", "--rounds", "5", "--rows", "100000"),
+        ("--rounds", "1", "--rows", "5000"),
+        "The same with addresses `tls://host:port`.",
     ),
     Section(
         "compile",
