@@ -79,3 +79,9 @@ def test_what_crosses_is_said_without_an_engine() -> None:
 @pytest.mark.parametrize("spec", WRONG, ids=lambda spec: spec.stem)
 def test_what_crosses_is_not_said_of_no_model(spec: Path) -> None:
     assert crossing(examine_file(spec)) is None
+
+
+def test_a_run_is_opened_without_an_engine() -> None:
+    """A report, a search or a list of runs computes nothing."""
+    said = "import sys, vflc_runtime.run.state; print(*sys.modules)"
+    assert not {"onnxruntime", "onnx", "tensorflow"} & {*printed(said)}

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vflc_common.words import DEFAULT_ENGINE
-
 from vflc_runtime.bundle.plan import Plan
-from vflc_runtime.engines.onnx import OnnxEngine
-from vflc_runtime.engines.watched import engine_maker
 from vflc_runtime.tensors import AnyTensors, Tensors, arrays
 
 
@@ -25,10 +21,8 @@ def made(plan: Plan, kinds: Mapping[str, AnyTensors], step: int) -> Tensors:
     found = whole(kinds)
     if found is not None:
         return found
-    engine = engine_maker(DEFAULT_ENGINE)(plan, ("train",), 0, None)
-    weights, slots = {**kinds["model"], **kinds["stored"]}, kinds["slots"]
-    if isinstance(engine, OnnxEngine):
-        engine.load(weights, slots, step)
-    else:
-        engine.load(arrays(weights), arrays(slots), step)
+    from vflc_runtime.engines.onnx import OnnxEngine  # takes long, and who opens a run seldom needs it
+
+    engine = OnnxEngine(plan, ("train",), 0)
+    engine.load({**kinds["model"], **kinds["stored"]}, kinds["slots"], step)
     return engine.weights()
