@@ -53,7 +53,7 @@ def blocks(tensor: AnyTensor) -> Iterator[NDArray[Any]]:
     elif tensor.flags.c_contiguous and far_file(tensor) is None:
         yield tensor
     else:
-        rows = max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes))
+        rows = _rows_at_once(tensor)
         for start in range(0, len(tensor), rows):
             ask_for(tensor, np.arange(start, min(start + 2 * rows, len(tensor))))
             yield np.ascontiguousarray(tensor[start : start + rows])
@@ -61,7 +61,7 @@ def blocks(tensor: AnyTensor) -> Iterator[NDArray[Any]]:
 
 def taken(array: NDArray[Any], rows: NDArray[np.int64]) -> MadeRows:
     """Some rows [n] of an array [rows, …], which are taken out when they are written."""
-    count = max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
+    count = _rows_at_once(array)
 
     def make() -> Iterator[NDArray[Any]]:
         for start in range(0, len(rows), count):
@@ -78,7 +78,7 @@ def with_rows(array: NDArray[Any], changes: Sequence[tuple[NDArray[np.int64], ND
         array: where it lies.
         changes: which rows, [n] ascending, and what they are, [n, …].
     """
-    count = max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
+    count = _rows_at_once(array)
 
     def make() -> Iterator[NDArray[Any]]:
         for start in range(0, len(array), count):
@@ -103,9 +103,14 @@ def put(target: NDArray[Any], tensor: AnyTensor) -> None:
         start += len(block)
 
 
+def _rows_at_once(array: NDArray[Any]) -> int:
+    """How many rows of an array [rows, …] are copied at once."""
+    return max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
+
+
 def _in_blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """An array [rows, …] some rows at a time."""
-    count = max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
+    count = _rows_at_once(array)
     return (array[start : start + count] for start in range(0, len(array), count))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from queue import Queue
 from threading import Event, Thread
+from typing import TypeVar
 
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.frames import BadFrame, FrameKind, decode
@@ -19,6 +20,9 @@ PATIENCE = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _SURELY = 5.0
 """Seconds after which a peer would have given up a process that is gone, over those of its patience."""
+_IN_USE = 0.1, 0.4, 1.0
+"""Pauses before a port that is in use is tried again."""
+T = TypeVar("T")
 Begun = Queue[tuple[int | None, bytes] | None]
 """The number of a stream that began, None where it was turned away, and the first frame to answer with."""
 
@@ -44,6 +48,16 @@ class Dial:
     patience: float
     fail: Callable[[Exception], None]
     delay: float
+
+
+def listening(listen: Callable[[], T], busy: type[Exception]) -> T:
+    """What `listen` gives; a process that is ending may still have the port for a moment, which is `busy`."""
+    for pause in _IN_USE:
+        try:
+            return listen()
+        except busy:
+            time.sleep(pause)
+    return listen()
 
 
 class Dialing(ABC):

@@ -11,7 +11,7 @@ from typing import cast
 
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.descriptors import allowed_connections
-from vflc_runtime.transport.ends import PATIENCE, Dial
+from vflc_runtime.transport.ends import PATIENCE, Dial, listening
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.plain import PlainDialer, PlainServer, Stream, not_listening
 from vflc_runtime.transport.tls import (
@@ -55,14 +55,11 @@ class TlsEnds:
     def server(self, address: str, links: Mapping[str, Link], largest: int, fail: Fail) -> TlsServer:
         """Listens; VFL0646 where it cannot."""
         secure = context(self._own, server=True)
-        for pause in (0.1, 0.4, 1.0, None):  # a process that is ending may still have the port for a moment
-            try:
-                return TlsServer(self._place, _Acceptor(address, secure), links, largest, fail)
-            except OSError as error:
-                if pause is None:
-                    raise not_listening(address, error) from None
-                time.sleep(pause)
-        raise AssertionError
+        try:
+            acceptor = listening(lambda: _Acceptor(address, secure), OSError)
+        except OSError as error:
+            raise not_listening(address, error) from None
+        return TlsServer(self._place, acceptor, links, largest, fail)
 
     def dialer(self, dial: Dial) -> TlsDialer:
         """Dials, and dials again."""

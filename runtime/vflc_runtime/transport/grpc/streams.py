@@ -13,7 +13,7 @@ from typing import Any
 
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.descriptors import allowed_connections
-from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, serve
+from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, listening, serve
 from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.refusing import denied, refused
@@ -159,22 +159,24 @@ class StreamServer:
         self.port = self._bind(address)
 
     def _bind(self, address: str) -> int:
-        """Takes the port, which a process that is ending may still have for a moment."""
+        """Takes the port."""
         own, server = self._own, self._server
-        for pause in (0.1, 0.4, 1.0, 0.0):
-            try:
-                if own is None:
-                    return int(server.add_insecure_port(address))
-                pairs = [(own.key, own.certificate)]
-                credentials = self._grpc.ssl_server_credentials(pairs, own.authority, True)
-                return int(server.add_secure_port(address, credentials))
-            except RuntimeError:
-                time.sleep(pause)
-        raise Failure(
-            "VFL0646",
-            f"cannot listen at {address!r}: it is in use, or not an address of this machine",
-            "choose another address for `listen`, or stop the process that uses this one",
-        )
+
+        def bind() -> int:
+            if own is None:
+                return int(server.add_insecure_port(address))
+            pairs = [(own.key, own.certificate)]
+            credentials = self._grpc.ssl_server_credentials(pairs, own.authority, True)
+            return int(server.add_secure_port(address, credentials))
+
+        try:
+            return listening(bind, RuntimeError)
+        except RuntimeError:
+            raise Failure(
+                "VFL0646",
+                f"cannot listen at {address!r}: it is in use, or not an address of this machine",
+                "choose another address for `listen`, or stop the process that uses this one",
+            ) from None
 
     def start(self) -> None:
         self._server.start()
