@@ -115,12 +115,11 @@ class Code:
 
     Args:
         precision: of its numbers.
-        feeds: how many there are, as sizes.
-        arrays: how many.
+        feeds: how many there are.
     """
 
-    def __init__(self, precision: str, feeds: Sequence[int], arrays: int) -> None:
-        self.precision, self._feeds = precision, len(feeds)
+    def __init__(self, precision: str, feeds: int) -> None:
+        self.precision, self._feeds = precision, feeds
         self._instructions: list[_Instruction] = []
         self._constants: list[Whole] = []
         self._length = 0

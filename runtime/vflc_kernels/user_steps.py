@@ -81,9 +81,9 @@ def user_steps(
     Raises:
         Unable: the graph has what no program can do.
     """
-    from onnx import helper
+    from onnx import AttributeProto, helper
 
-    code = Code(precision, [prod(shape) for shape in given.feeds.values()], len(given.arrays))
+    code = Code(precision, len(given.feeds))
     values: dict[str, Value] = {}
     for number, (name, shape) in enumerate(given.feeds.items()):
         values[name] = View.of(Buffer("feed", number), shape)
@@ -119,7 +119,9 @@ def user_steps(
         "results": [prod(made.view(name).shape) for name in results],
     }
     node.attribute.extend(
-        helper.make_attribute(name, value, attr_type=2 if isinstance(value, int) else 7)
+        helper.make_attribute(
+            name, value, attr_type=AttributeProto.INT if isinstance(value, int) else AttributeProto.INTS
+        )
         for name, value in numbers.items()
     )
     return UserSteps(node, code.constants(), [made.view(name).shape[1:] for name in results])

@@ -126,13 +126,12 @@ class _Loaded:
     """The session of one node, for given shapes."""
 
     def __init__(self, steps: UserSteps, ids: Collection[str], precision: str, threads: int) -> None:
-        from onnx import helper, numpy_helper
+        from onnx import TensorProto, helper, numpy_helper
 
-        info, number = (
-            helper.make_tensor_value_info,
-            int(helper.np_dtype_to_tensor_dtype(np.dtype(precision))),
-        )
-        kinds = {**dict.fromkeys(("steps", "batches", "starts"), 7), **dict.fromkeys(ids, 6)}
+        info = helper.make_tensor_value_info
+        number = int(helper.np_dtype_to_tensor_dtype(np.dtype(precision)))
+        kinds = dict.fromkeys(("steps", "batches", "starts"), int(TensorProto.INT64))
+        kinds |= dict.fromkeys(ids, int(TensorProto.INT32))
         node, self._shapes = steps.node, steps.shapes
         self._inputs = [name for name in node.input if name != "constants"]
         self._changed = len(node.output) - len(self._shapes)
