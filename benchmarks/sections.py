@@ -83,8 +83,9 @@ SECTIONS = (
         ("--rows", "2000", "4000", "--peer-rows", "4000", "--rounds", "1", "--steps", "1"),
         "Wide & Deep on Criteo's shape, 39 fields, batch 512, with so many rows of 80 floats in all tables. "
         "Beside Keras `fit`, unsplit, the goal is 10 at a million rows; *products alone* is what numpy's "
-        "BLAS would reach if a step were nothing but the matrix products of the layers, in float32. The "
-        "goals of the rest: 1.2 times the CPU of a step with the smallest tables, so a ratio of at least "
+        "BLAS reaches with nothing but the matrix products of the layers, in float32; other kernels may be "
+        "faster, so it is a comparison and no bound. The goals of the rest: 1.2 times the CPU of a step with "
+        "the smallest tables, so a ratio of at least "
         "0.83 of their rows a second; and 1.2 times the bytes of tables and slots in memory, at 10 "
         "million rows: some 300 MiB are there whatever the tables. Ratios of memory and of checkpoints are "
         "better the less they are. For 10 million rows, see [bundle.md](bundle.md#the-run).",
@@ -99,7 +100,8 @@ SECTIONS = (
         "columns in memory, where the goal is 0.8; and of prediction beside training, where the goal is 5. "
         "A forward pass is about a third of the arithmetic of a step, so little more than 3 times comes "
         "of leaving out the rest, and the remainder of larger batches; *forward products* are what numpy's "
-        "BLAS takes for that third alone. For 100 million rows, see [data.md](data.md#many-rows).",
+        "BLAS reaches with that third alone, which is no bound either. For 100 million rows, see "
+        "[data.md](data.md#many-rows).",
     ),
     Section(
         "fedrecon",

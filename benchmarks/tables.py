@@ -14,7 +14,7 @@ in every step.
 `--peer-rows` (default 20,000) are sizes at which the same model without a split is trained by `fit` in Keras,
 if it is installed: rows a second. Its one optimizer is Adam; what the two train is alike, not equal. Beside
 it are also vflc with `precision bfloat16`, where there are kernels for that, and the matrix products of the
-layers alone, by numpy's BLAS: a framework that did nothing else would be so far ahead of Keras.
+layers alone, by numpy's BLAS: to compare with, and no bound, as other kernels may be faster.
 
 With `--all-rows` every row is read, one as often as the other, and a round has as many steps as that takes.
 `--limit` lets the process of the largest table have no more memory than that, mapped files included, in a
