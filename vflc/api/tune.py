@@ -5,7 +5,8 @@
     OUT/best/          the run of the best one
 
 What a trial tries follows from the seed and from the trials before it alone, so that a search that was
-interrupted goes on as if it had not been. Nothing is tried twice: a run with protections spends privacy.
+interrupted goes on as if it had not been, but for the trial in which it was, which begins anew. No setting
+is tried in two trials: a run with protections spends privacy.
 """
 
 from __future__ import annotations
