@@ -157,11 +157,12 @@ class _Loaded:
         for name in self._outputs[self._changed :]:
             binding.bind_output(name, CPU)
         self._session.run_with_iobinding(binding, None)
-        made = list(binding.get_outputs())[self._changed :]
-        names = self._outputs[self._changed :]
+        made = binding.get_outputs()  # by number: to go through all takes 60 µs, as the end is an error inside
         return {
-            name: value.numpy().reshape(-1, *shape)
-            for name, value, shape in zip(names, made, self._shapes, strict=True)
+            name: made[number].numpy().reshape(-1, *shape)
+            for number, (name, shape) in enumerate(
+                zip(self._outputs[self._changed :], self._shapes, strict=True), self._changed
+            )
         }
 
 
