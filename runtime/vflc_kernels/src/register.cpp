@@ -1,14 +1,13 @@
-// What onnxruntime and Python call: the list of all operators.
+// What onnxruntime calls, and what says what this is: the list of all operators.
 
 #include "dense.h"
+#include "export.h"
 #include "fused.h"
 #include "launch.h"
 #include "operators.h"
 #include "rows.h"
 #include "sum_axis.h"
 #include "user_steps.h"
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace {
 

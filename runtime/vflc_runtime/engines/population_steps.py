@@ -157,7 +157,7 @@ class _Loaded:
         for name in self._outputs[self._changed :]:
             binding.bind_output(name, CPU)
         self._session.run_with_iobinding(binding, None)
-        made = binding.get_outputs()  # by number: to go through all takes 60 µs, as the end is an error inside
+        made = binding.get_outputs()  # by number: going through all ends with an error inside, in 60 µs
         return {
             name: made[number].numpy().reshape(-1, *shape)
             for number, (name, shape) in enumerate(

@@ -6,11 +6,13 @@ nobody's: batches that are not full are filled up with it, and a mask keeps it o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Array, Indices
+from vflc_kernels.users import user_kernels
 
 from vflc_runtime.bundle.population_plan import PopulationWeight, UsersPlan
 from vflc_runtime.population.users import UserGroup
@@ -46,29 +48,43 @@ def touched(
     `features` are the encoded columns of the group's rows, [example, …] by id.
     """
     names = sorted({name for ids in plan.ids if ids.table == weight.name for name in ids.features})
-    size, users = weight.shape[0], len(group.users)
-    read = {name: _pairs(group.owner, features[name], size) for name in names}
-    there = {name: None if pairs.min(initial=0) >= 0 else pairs >= 0 for name, pairs in read.items()}
-    parts = [read[name].reshape(-1) if there[name] is None else read[name][there[name]] for name in names]
-    every = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    columns = [np.ascontiguousarray(features[name], np.int32) for name in names]
+    kernels = user_kernels()
     if weight.local:
-        pairs, places = np.arange(users * size), every
+        found = _all_rows(group, columns, weight.shape[0])
+    elif kernels is not None:
+        found = kernels.distinct(group.counts, columns)
     else:
-        pairs, places = ranked(every, users * size)
-    slots, start = {}, 0
-    for name, part in zip(names, parts, strict=True):
-        mine = (places[start : start + len(part)] + 1).astype(np.int32)
-        start += len(part)
-        if there[name] is None:
-            slots[name] = mine.reshape(read[name].shape)
-        else:
-            slots[name] = np.full(read[name].shape, -1, np.int32)
-            slots[name][there[name]] = mine
+        found = _touched(group, columns, weight.shape[0])
+    ids, owner, ends, slots = found
+    empty = np.empty((1 + len(ids), *weight.shape[1:]), plan.precision)
+    return Copies(empty, ends, ids, owner, dict(zip(names, slots, strict=True)))
+
+
+def _all_rows(
+    group: UserGroup, columns: Sequence[Array], size: int
+) -> tuple[Indices, Indices, Indices, list[Array]]:
+    """Ids, owners, ends and slots of users who each have a table's `size` rows."""
+    each = np.arange(len(group.users))
+    slots = [(_pairs(group.owner, ids, size, -2) + 1).astype(np.int32) for ids in columns]
+    return np.tile(np.arange(size), len(each)), np.repeat(each, size), 1 + (each + 1) * size, slots
+
+
+def _touched(
+    group: UserGroup, columns: Sequence[Array], size: int
+) -> tuple[Indices, Indices, Indices, list[Array]]:
+    """The same of users who have the rows that they read."""
+    users = len(group.users)
+    read = np.concatenate([_pairs(group.owner, ids, size, -1).reshape(-1) for ids in columns])
+    there = read >= 0
+    pairs, places = ranked(read[there], users * size)
+    flat = np.full(len(read), -1, np.int32)
+    flat[there] = places + 1
+    parts = np.split(flat, np.cumsum([ids.size for ids in columns])[:-1])
     owner = pairs // size
     ids = pairs - owner * size  # half the time of a remainder
     ends = 1 + np.searchsorted(owner, np.arange(1, users + 1))
-    empty = np.empty((1 + len(pairs), *weight.shape[1:]), plan.precision)
-    return Copies(empty, ends, ids, owner, slots)
+    return ids, owner, ends, [part.reshape(ids.shape) for part, ids in zip(parts, columns, strict=True)]
 
 
 def ranked(values: Array, size: int) -> tuple[Indices, Indices]:
@@ -94,11 +110,10 @@ def _sorted(values: Array) -> tuple[Indices, Indices]:
     return ascending[first], place
 
 
-def _pairs(owner: Indices, ids: Array, size: int) -> Indices:
-    """One number for user and id, in the shape of the ids; -1 where there is no id."""
+def _pairs(owner: Indices, ids: Array, size: int, none: int) -> Indices:
+    """One number for user and id, in the shape of the ids; `none` where there is no id."""
     mine = owner.reshape(-1, *(1 for _ in ids.shape[1:]))
-    pairs: Indices = mine * size + ids
-    return pairs if ids.min(initial=0) >= 0 else np.where(ids < 0, -1, pairs)
+    return np.where(ids < 0, none, mine * size + ids)
 
 
 def fill(copies: Copies, values: Array) -> None:

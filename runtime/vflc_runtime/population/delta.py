@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Array, Indices
+from vflc_kernels.users import user_kernels
 
 from vflc_runtime.finite import finite
 from vflc_runtime.population.steps import GroupState
@@ -65,7 +66,8 @@ def changes_of(state: GroupState, first: Mapping[str, Array]) -> Changes:
         scale *= np.minimum(1.0, settings.clip_norm / np.maximum(norms, 1e-300))
     for name, change in changes.items():
         copies = state.copies.get(name)
-        _scale(change, scale if copies is None else scale.take(copies.owner))
+        factors = scale if copies is None else scale.take(copies.owner)
+        _scale(change, factors.astype(change.dtype))
     return Changes(changes, weight.astype(np.int32), whole)
 
 
@@ -99,9 +101,12 @@ def _by_user(
     return total
 
 
-def _scale(change: Array, factor: NDArray[np.float64]) -> None:
-    """Multiplies in place, and leaves 0 where the factor is, whatever the change."""
-    if not factor.all():
-        change[factor == 0] = 0
+def _scale(change: Array, factors: Array) -> None:
+    """Multiplies a contiguous change in place, and leaves 0 where the factor is, whatever the change."""
+    kernels = user_kernels()
+    if kernels is not None:
+        kernels.scale(change, factors)
+        return
+    change[factors == 0] = 0
     with np.errstate(over="ignore"):  # what leaves is looked at
-        change *= factor.reshape(-1, *(1 for _ in change.shape[1:])).astype(change.dtype)
+        change *= factors.reshape(-1, *(1 for _ in change.shape[1:]))

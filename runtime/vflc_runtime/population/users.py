@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from vflc_common.arrays import Array, Indices, Words
+from vflc_kernels.users import user_kernels
 
 from vflc_runtime.bundle.population_settings import ReconstructSettings
 from vflc_runtime.data.dataset import Dataset
@@ -156,6 +157,7 @@ class UserGroup:
         users: positions in `Users`, [user].
         words: 64 bits of each user's key, [user].
         rows: rows of the data, user after user, in each user's own order.
+        counts: how many each has, [user].
         owner: position of the user in the group, for each row.
         rebuild, update: the two halves, as positions in `rows`.
     """
@@ -163,6 +165,7 @@ class UserGroup:
     users: Indices
     words: Words
     rows: Indices
+    counts: Indices
     owner: Indices
     rebuild: Half
     update: Half
@@ -192,63 +195,54 @@ def group_of(
         most = so_far[users.starts[chosen + 1]] - so_far[users.starts[chosen]]
     order = np.argsort(-most, kind="stable")
     chosen, counts = chosen[order], counts[order]
-    owner = np.repeat(np.arange(len(chosen)), counts)
-    starts = np.cumsum(counts) - counts
-    number = np.arange(len(owner)) - starts[owner]
-    words = users.words(chosen)
-    drawn = random.at(random.stream(words, settings.seed, "order")[owner], number) >> np.uint64(16)
-    shuffled = random.ranks((owner.astype(np.uint64) << np.uint64(48)) | drawn)
-    rows = users.starts[chosen[owner]] + number[shuffled]
-    if given is None:
-        late, place = _halves(number, counts[owner], settings)
-        if settings.halves == "same":
-            whole = _half(owner, number, counts, settings.batch)
-            return UserGroup(chosen, words, rows, owner, whole, whole)
-    else:
-        late = ~given[rows]
-        place = _ranks(late, owner)
-    sizes = [np.bincount(owner[part], minlength=len(chosen)) for part in (~late, late)]
+    owner, words = np.repeat(np.arange(len(chosen)), counts), users.words(chosen)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    drawn = _drawn(random.stream(words, settings.seed, "order"), counts, owner, number)
+    rows = np.repeat(users.starts[chosen], counts) + drawn
+    late = _late(number, counts, settings) if given is None else ~given[rows]
+    if given is None and settings.halves == "same":
+        whole = _half(owner, counts, counts, np.zeros(len(owner), np.bool_), False, settings.batch)
+        return UserGroup(chosen, words, rows, counts, owner, whole, whole)
+    later = np.bincount(owner[late], minlength=len(chosen))
     first, second = (
-        _half(owner, place, size, settings.batch, part)
-        for part, size in zip((~late, late), sizes, strict=True)
+        _half(owner, counts, sizes, late, half, settings.batch)
+        for sizes, half in ((counts - later, False), (later, True))
     )
-    return UserGroup(chosen, words, rows, owner, first, second)
+    return UserGroup(chosen, words, rows, counts, owner, first, second)
 
 
-def _halves(
-    number: Indices, count: Indices, settings: ReconstructSettings
-) -> tuple[NDArray[np.bool_], Indices]:
-    """Which examples are of the update half, and each one's place in its half."""
-    batch = settings.batch
-    if settings.halves == "batches":
-        turn = number // batch
-        late = (turn & 1) == 1
-        return late, number - (turn - turn // 2) * batch
+def _drawn(streams: Words, counts: Indices, owner: Indices, number: Indices) -> Indices:
+    """The numbers of each user's examples in the order that the user's stream draws, [example]."""
+    kernels = user_kernels()
+    if kernels is not None:
+        return kernels.order(streams, counts)
+    drawn = random.at(streams[owner], number) >> np.uint64(16)
+    return number[random.ranks((owner.astype(np.uint64) << np.uint64(48)) | drawn)]
+
+
+def _late(number: Indices, counts: Indices, settings: ReconstructSettings) -> NDArray[np.bool_]:
+    """Which examples are of the update half, by their numbers at their users."""
+    late: NDArray[np.bool_]
     if settings.halves == "fraction":
-        first = np.floor(count * settings.fraction).astype(np.int64)
-        late = number >= first
-        return late, np.where(late, number - first, number)
-    return (number & 1) == 1, number // 2
-
-
-def _ranks(late: NDArray[np.bool_], owner: Indices) -> Indices:
-    """Each example's place among those of its user and half."""
-    place = np.zeros(len(late), np.int64)
-    for part in (late, ~late):
-        mine = owner[part]
-        first = np.searchsorted(mine, mine, side="left")
-        place[part] = np.arange(len(mine)) - first
-    return place
+        late = number >= np.repeat(np.floor(counts * settings.fraction).astype(np.int64), counts)
+    else:
+        turn = number // settings.batch if settings.halves == "batches" else number
+        late = (turn & 1) == 1
+    return late
 
 
 def _half(
-    owner: Indices, place: Indices, sizes: Indices, batch: int, part: NDArray[np.bool_] | None = None
+    owner: Indices, counts: Indices, sizes: Indices, late: NDArray[np.bool_], half: bool, batch: int
 ) -> Half:
+    """The batches of the examples that are `late` or not: of each user `sizes` of its `counts`."""
     batches = -(-sizes // batch)
     rows = np.full((int(batches.max(initial=0)), len(sizes), batch), -1, np.int64)
-    at = np.arange(len(owner)) if part is None else np.flatnonzero(part)
-    mine = place[at]
-    turn = mine // batch
-    cell = (turn * len(sizes) + owner[at] - turn) * batch + mine  # [turn, owner, mine % batch], flat
-    rows.reshape(-1)[cell] = at
+    kernels = user_kernels()
+    if kernels is not None:
+        kernels.batches(counts, late, half, rows)
+    else:
+        at = np.flatnonzero(late == half)
+        place = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        turn = place // batch
+        rows[turn, owner[at], place - turn * batch] = at
     return Half(rows, batches, sizes)
