@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -66,6 +67,21 @@ def products(bfloat16: bool) -> str | None:
     loaded.vflc_kernels_products.restype = ctypes.c_char_p
     found: bytes | None = loaded.vflc_kernels_products(int(bfloat16))
     return None if found is None else found.decode("ascii")
+
+
+def use_threads(most: int) -> None:
+    """Operators that the calling thread runs are shared out by so many threads of their session; 0 for all.
+
+    Bits do not depend on it. Only where the extension is used.
+    """
+    _use_threads()(most)
+
+
+@cache
+def _use_threads() -> Callable[[int], None]:
+    function = ctypes.CDLL(str(_built())).vflc_kernels_threads
+    function.argtypes, function.restype = (ctypes.c_int,), None
+    return function
 
 
 @cache

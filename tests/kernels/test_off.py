@@ -1,6 +1,7 @@
 """Training with our operators: the same bits for any threads, and the numbers of training without."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from vflc_runtime.data.batches import Order, gather
 from vflc_runtime.engines import kernels
 from vflc_runtime.engines.onnx_session import onnx_errors, own_session, self_contained
 from vflc_runtime.errors import Failure
+from vflc_runtime.run import thread_choice
 from vflc_runtime.run.session import Session
 
 from vflc.driver import compile_spec
@@ -45,7 +47,7 @@ def inputs() -> dict[str, Any]:
     return found
 
 
-def trained(bundle: Path, inputs: dict[str, Any], threads: int) -> dict[str, Any]:
+def trained(bundle: Path, inputs: dict[str, Any], threads: int | None) -> dict[str, Any]:
     session = Session(bundle, programs=("train",), threads=threads)
     for rows in Order(ROWS, 0, 0.0, BATCH).batches(0):
         session.step(gather(inputs, rows), len(rows))
@@ -61,6 +63,28 @@ def test_with_and_without(bundle: Path, inputs: dict[str, Any], monkeypatch: pyt
         for threads in with_them[1:]:
             np.testing.assert_array_equal(threads[name], with_them[0][name])
         np.testing.assert_allclose(with_them[0][name], weight, atol=1e-5)
+
+
+@pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_number_of_threads_may_change_in_any_step(
+    seed: int, bundle: Path, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+
+    def at_random(most: int) -> Generator[int, float, None]:
+        rng = np.random.default_rng(seed)
+        while True:
+            used.append(int(rng.integers(1, most + 1)))
+            yield used[-1]
+
+    due = trained(bundle, inputs, 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(thread_choice, "searching", at_random)
+    found = trained(bundle, inputs, None)
+    assert len(set(used)) > 1
+    for name, weight in due.items():
+        np.testing.assert_array_equal(found[name], weight)
 
 
 def test_no_file_has_our_operators(tmp_path: Path) -> None:

@@ -280,7 +280,9 @@ def run_length(command: Any) -> Any:
 def threads(command: Any) -> Any:
     """The option `--threads`."""
     return click.option(
-        "--threads", type=click.IntRange(1), help="Threads per operator; default: one per core."
+        "--threads",
+        type=click.IntRange(1),
+        help="Threads per operator; default: one per core, in training fewer where that is faster.",
     )(command)
 
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <type_traits>
 #include <vector>
@@ -9,6 +10,10 @@
 #include "ort.h"
 
 constexpr int kMostDimensions = 8;
+
+// Threads that share out an operator's parts, of those that its session has, where it is this thread that runs the
+// session; 0 for all of them.
+inline thread_local size_t threads_at_most = 0;
 
 struct Shape {
   int64_t sizes[kMostDimensions];
@@ -82,13 +87,26 @@ class Context {
   // Calls `part(i)`, which throws nothing, for i in 0..parts, by the threads of the session, in any order.
   template <class Part>
   void parallel(size_t parts, const Part& part) const {
-    if (parts == 1) return part(size_t{0});
+    const size_t most = threads_at_most;
+    if (parts == 1 || most == 1) {
+      for (size_t index = 0; index < parts; ++index) part(index);
+    } else if (most == 0 || most >= parts) {
+      spread(parts, part);
+    } else {
+      std::atomic<size_t> next{0};
+      spread(most, [&](size_t) {
+        for (size_t index; (index = next.fetch_add(1, std::memory_order_relaxed)) < parts;) part(index);
+      });
+    }
+  }
+
+ private:
+  template <class Part>
+  void spread(size_t parts, const Part& part) const {
     void (*run)(void*, size_t) = [](void* part, size_t index) { (*static_cast<const Part*>(part))(index); };
     ort_.call(Ort::parallel_for, static_cast<const OrtKernelContext*>(context_), run, parts, parts,
               const_cast<void*>(static_cast<const void*>(&part)));
   }
-
- private:
   size_t count(Ort::Place place) const {
     size_t count = 0;
     ort_.call(place, static_cast<const OrtKernelContext*>(context_), &count);

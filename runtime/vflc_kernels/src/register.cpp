@@ -31,6 +31,9 @@ EXPORT const char* vflc_kernels_products(int bfloat16) {
 // How many regions ran by a loop of their own so far; for tests.
 EXPORT int64_t vflc_kernels_frequent() { return runs_of_frequent_programs(); }
 
+// Lets the calling thread's sessions share out operators of ours by so many of their threads; 0 for all.
+EXPORT void vflc_kernels_threads(int most) { threads_at_most = most > 0 ? static_cast<size_t>(most) : 0; }
+
 EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* base) {
   OrtTable table = base->table(kVersion);
   if (!table) return nullptr;  // older than 1.17, whose sessions will miss the operators

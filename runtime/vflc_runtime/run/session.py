@@ -23,6 +23,7 @@ from vflc_runtime.metrics import Meter
 from vflc_runtime.protect.account import Facts
 from vflc_runtime.protect.guards import Guards
 from vflc_runtime.run.executor import NO_SPREADS, Executor
+from vflc_runtime.run.thread_choice import thread_choice
 from vflc_runtime.transport.channel import Channel
 from vflc_runtime.transport.local import LocalNetwork, Routine
 from vflc_runtime.transport.messages import Envelope
@@ -75,7 +76,7 @@ class Session:
         bundle: as opened, or its folder.
         engine: of those that there are, by name.
         seed: of initial weights and random values; the spec's where None.
-        threads: threads an operator may use; a core each where None.
+        threads: threads an operator may use; a core each where None, or fewer where steps take less time so.
         programs: those that will be run.
         listen: is told of every message as it is sent; its tensors hold until the next update.
         transport: in place of the local one, on which `listen` listens.
@@ -105,6 +106,7 @@ class Session:
         if set(self.executors) == set(self.bundle.manifest.places):
             self._exchange_keys()
         self.steps = 0
+        self._threads_chosen = thread_choice(engine, threads)
         self._inputs: dict[str, dict[str, tuple[str, ...]]] = {
             program: {
                 place: tuple(i.id for i in plan.inputs.values() if not (i.label and program == "predict"))
@@ -151,7 +153,8 @@ class Session:
         `rows` is the size of the batch, where no place here has inputs that tell; `indices` [rows] says
         which rows of the data they are, to protections that keep something for each.
         """
-        outcome = self._run("train", inputs, self.steps + 1, rows, indices)
+        with self._threads_chosen:
+            outcome = self._run("train", inputs, self.steps + 1, rows, indices)
         self.steps += 1
         return outcome
 

@@ -1,0 +1,140 @@
+"""Steps by as many threads as they take least time with, on a clock that only steps move."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import vflc_kernels
+from vflc_runtime.run import thread_choice as module
+from vflc_runtime.run.thread_choice import ThreadChoice, thread_choice
+
+Took = Callable[[int, float], float]
+"""The seconds of a step by so many threads that begins at a time."""
+
+
+class Simulated:
+    """A run whose steps take the seconds that a test says."""
+
+    def __init__(self, most: int, took: Took) -> None:
+        self.now, self.used, self.took = 0.0, -1, took
+        self.choice = ThreadChoice(most, self._use, lambda: self.now)
+
+    def _use(self, threads: int) -> None:
+        self.used = threads
+
+    def step(self) -> int:
+        """By how many threads it was done."""
+        with self.choice:
+            threads = self.used
+            self.now += self.took(threads, self.now)
+        assert self.used == 0, "steps of others have all threads"
+        return threads
+
+    def until(self, seconds: float) -> Counter[int]:
+        """Steps by their numbers of threads."""
+        found: Counter[int] = Counter()
+        while self.now < seconds:
+            found[self.step()] += 1
+        return found
+
+
+def jagged(seconds: dict[int, float]) -> Took:
+    """Steps of which every 13th takes three times as long, by whatever threads."""
+    count = [0]
+
+    def took(threads: int, _: float) -> float:
+        count[0] += 1
+        return seconds[threads] * (3 if count[0] % 13 == 0 else 1)
+
+    return took
+
+
+@pytest.mark.parametrize(
+    ("most", "seconds", "best"),
+    [
+        (2, {2: 2.0, 1: 1.5}, 1),
+        (2, {2: 2.0, 1: 2.2}, 2),
+        (8, {8: 2.0, 4: 1.7, 2: 1.5, 1: 1.9}, 2),
+        (8, {8: 2.0, 4: 2.0, 2: 1.0, 1: 0.5}, 8),  # numbers are halved as long as that is better
+        (3, {3: 2.0, 1: 1.5}, 1),
+        (6, {6: 2.0, 3: 1.0, 1: 2.0}, 3),
+    ],
+    ids=["one", "two", "two of eight", "eight", "one of three", "three of six"],
+)
+def test_the_fastest_is_used(most: int, seconds: dict[int, float], best: int) -> None:
+    run = Simulated(most, jagged({threads: each / 1000 for threads, each in seconds.items()}))
+    run.until(3)
+    found = run.until(9)
+    assert set(found) == {best}
+
+
+def test_what_may_be_noise_changes_nothing() -> None:
+    run = Simulated(2, lambda threads, _: 0.002 if threads == 2 else 0.00195)
+    run.until(3)
+    assert set(run.until(9)) == {2}
+
+
+def test_the_first_steps_and_those_after_a_choice_are_not_for_trying() -> None:
+    run = Simulated(2, lambda threads, _: 0.01)
+    assert [run.step() for _ in range(module.WARM_STEPS)] == [2] * module.WARM_STEPS
+    assert 1 in {run.step() for _ in range(2 * module.BLOCK_STEPS)}
+
+
+def test_neighbours_come_and_go() -> None:
+    def took(threads: int, now: float) -> float:
+        return 0.0011 if threads == 1 else 0.002 if 20 < now < 60 else 0.001
+
+    run = Simulated(2, took)
+    run.until(10)
+    for end, most in ((20, 2), (35, None), (60, 1), (75, None), (90, 2)):
+        found = run.until(end)
+        assert most is None or found[most] > 0.97 * found.total()
+
+
+@pytest.mark.parametrize("one", [0.7, 1.1, 1.5, 2.0])
+@pytest.mark.parametrize("step", [0.001, 0.005, 0.5])
+def test_what_trying_costs(one: float, step: float) -> None:
+    """Half a percent over a long run, and the first trial, half of it by the other number."""
+    run = Simulated(2, lambda threads, _: step * (one if threads == 1 else 1))
+    end = 1000 * max(step, 0.1)
+    found = run.until(end)
+    lost = end - step * min(one, 1) * found.total()
+    tried = module.ROUNDS * max(module.BLOCK_STEPS * step, module.BLOCK_SECONDS)
+    assert lost < module.TRYING * end + abs(one - 1) * tried + 0.001 * end
+
+
+def test_steps_that_fail_are_not_counted() -> None:
+    run = Simulated(2, lambda threads, _: 0.001)
+    for _ in range(module.WARM_STEPS):
+        with pytest.raises(KeyError), run.choice:
+            run.now += 100
+            raise KeyError
+    assert run.used == 0
+    assert {run.step() for _ in range(module.WARM_STEPS)} == {2}
+
+
+def test_only_where_there_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chooses(engine: str = "onnx", threads: int | None = None) -> bool:
+        return not isinstance(thread_choice(engine, threads), nullcontext)
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(vflc_kernels, "why_not", lambda: "")
+    assert chooses()
+    assert not chooses(threads=2), "users have chosen"
+    assert not chooses(engine="keras")
+    for cores in (1, None):
+        with monkeypatch.context() as alone:
+            alone.setattr(os, "cpu_count", lambda cores=cores: cores)
+            assert not chooses()
+    monkeypatch.setattr(vflc_kernels, "why_not", lambda: "VFLC_KERNELS is off")
+    assert not chooses()
+
+
+def test_what_was_found_is_logged(caplog: Any) -> None:
+    run = Simulated(2, lambda threads, _: 0.002 if threads == 2 else 0.001)
+    with caplog.at_level("DEBUG", "vflc_runtime.threads"):
+        run.until(5)
+    assert caplog.messages == ["a step takes 1 ms by 1 thread, 2 ms by 2: 1 used"]
