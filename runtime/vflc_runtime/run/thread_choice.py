@@ -12,21 +12,22 @@ import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from types import TracebackType
 
-import numpy as np
 import vflc_kernels
 from vflc_common.words import DEFAULT_ENGINE
 
 LOG = logging.getLogger("vflc_runtime.threads")
 WARM_STEPS = 16
 """Steps before the first that is counted."""
-BLOCK_STEPS, BLOCK_SECONDS = 8, 0.02
+BLOCK_STEPS, BLOCK_SECONDS = 8, 0.05
 """A number of threads is tried for at least so many steps and seconds at a time."""
-ROUNDS = 10
+ROUNDS = 8
 """Of two numbers that are compared, one after the other is tried as many times."""
-CLEARLY = 0.97
-"""Steps by fewer threads take clearly less time where they take at most this share of it."""
+CLEARLY, MOSTLY = 0.97, 0.75
+"""Steps by fewer threads take clearly less time where they take less than the first share of it, and any
+less in the second share of rounds: beside busy neighbours times are far apart by chance, too."""
 FAR, SURE_ROUNDS = 1.15, 3
 """Where times are further apart than this, the same way in each of the first rounds, these are all."""
 TRYING = 0.005
@@ -84,55 +85,56 @@ def searching(most: int) -> Generator[int, float, None]:
     for _ in range(WARM_STEPS):
         yield most
     while True:
-        used, trial = most, Trial()
-        while used > 1 and (yield from trial.fewer_are_better(used, used // 2)):
+        used, lost = most, 0.0
+        while used > 1:
+            many, few, mostly = yield from _in_turn(used, used // 2)
+            took = 1e3 * many.each, used, 1e3 * few.each, used // 2
+            LOG.debug("a step takes %.3g ms by %d threads, %.3g by %d", *took)
+            better = mostly and few.each < CLEARLY * many.each
+            best, worse = (few, many) if better else (many, few)
+            lost += worse.seconds - worse.steps * best.each
+            if not better:
+                break
             used //= 2
-        LOG.debug("a step takes %s: %d used", trial, used)
-        left = max(PAUSE, trial.lost(used) / TRYING)
+        LOG.debug("%d of %d threads are used", used, most)
+        left = max(PAUSE, lost / TRYING)
         while left > 0:
             left -= yield used
 
 
-class Trial:
-    """Steps by several numbers of threads, and the seconds that they took."""
+@dataclass(slots=True)
+class Taken:
+    """Steps, and the seconds that they took: with those in which a thread waited for a neighbour."""
 
-    def __init__(self) -> None:
-        self._steps: dict[int, int] = {}
-        self._seconds: dict[int, float] = {}
+    steps: int = 0
+    seconds: float = 0.0
 
-    def fewer_are_better(self, many: int, few: int) -> Generator[int, float, bool]:
-        """See `searching`; whether steps take clearly less time by `few` threads than by `many`."""
-        ratios: list[float] = []
-        for index in range(ROUNDS):
-            order = (many, few) if index % 2 else (few, many)  # a drift favours neither
-            took = {}
-            for threads in order:
-                took[threads] = yield from self._block(threads)
-            ratios.append(took[few] / took[many])
-            if len(ratios) == SURE_ROUNDS and (min(ratios) > FAR or max(ratios) < 1 / FAR):
-                break
-        return bool(np.median(ratios) < CLEARLY)
+    @property
+    def each(self) -> float:
+        return self.seconds / self.steps
 
-    def _block(self, threads: int) -> Generator[int, float, float]:
-        """The seconds that a step took."""
-        steps, seconds = 0, 0.0
-        while steps < BLOCK_STEPS or seconds < BLOCK_SECONDS:
-            seconds += yield threads
-            steps += 1
-        self._steps[threads] = self._steps.get(threads, 0) + steps
-        self._seconds[threads] = self._seconds.get(threads, 0.0) + seconds
-        return seconds / steps
+    def add(self, other: Taken) -> None:
+        self.steps += other.steps
+        self.seconds += other.seconds
 
-    def lost(self, threads: int) -> float:
-        """Seconds that would not have been spent if so many had been used from the start."""
-        each = self._seconds[threads] / self._steps[threads]
-        return sum(self._seconds.values()) - each * sum(self._steps.values())
 
-    def __str__(self) -> str:
-        """As `1.2 ms by 1 thread, 1.5 ms by 2`."""
-        each = sorted(
-            (threads, 1e3 * self._seconds[threads] / steps) for threads, steps in self._steps.items()
-        )
-        (least, first), *more = each
-        head = f"{first:.3g} ms by {least} thread{'s' if least > 1 else ''}"
-        return ", ".join([head, *(f"{took:.3g} ms by {threads}" for threads, took in more)])
+def _in_turn(many: int, few: int) -> Generator[int, float, tuple[Taken, Taken, bool]]:
+    """See `searching`; what steps by `many` and by `few` threads took, and whether mostly less by `few`."""
+    all_of = {many: Taken(), few: Taken()}
+    ratios: list[float] = []
+    for index in range(ROUNDS):
+        blocks = {}
+        for threads in (many, few) if index % 2 else (few, many):  # a drift favours neither
+            blocks[threads] = yield from _block(threads)
+            all_of[threads].add(blocks[threads])
+        ratios.append(blocks[few].each / blocks[many].each)
+        if len(ratios) == SURE_ROUNDS and (min(ratios) > FAR or max(ratios) < 1 / FAR):
+            break
+    return all_of[many], all_of[few], sum(ratio < 1 for ratio in ratios) >= MOSTLY * len(ratios)
+
+
+def _block(threads: int) -> Generator[int, float, Taken]:
+    taken = Taken()
+    while taken.steps < BLOCK_STEPS or taken.seconds < BLOCK_SECONDS:
+        taken.add(Taken(1, (yield threads)))
+    return taken
