@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vflc_runtime import files
@@ -39,7 +40,7 @@ def write_table(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
             new.unlink(missing_ok=True)
             os.close(files.private(new, os.O_WRONLY | os.O_CREAT))  # its rows are for their owner alone
             for batch in batches:
-                writer = writer or _writer(path.suffix, new, batch.schema)
+                writer = writer or _writer(path.suffix, new, batch)
                 writer.write_batch(batch)
                 rows += batch.num_rows
             if writer is not None:
@@ -52,14 +53,25 @@ def write_table(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
     return rows
 
 
-def _writer(suffix: str, path: Path, schema: pa.Schema) -> Any:
+def _writer(suffix: str, path: Path, first: pa.RecordBatch) -> Any:
+    """Writes batches such as the first one."""
     if suffix == ".csv":
         from pyarrow import csv
 
-        return csv.CSVWriter(str(path), schema)
+        return csv.CSVWriter(str(path), first.schema)
     from pyarrow import parquet
 
-    return parquet.ParquetWriter(str(path), schema)
+    return parquet.ParquetWriter(str(path), first.schema, use_dictionary=_repeated(first))
+
+
+def _repeated(batch: pa.RecordBatch) -> list[str]:
+    """The columns of texts that repeat; of anything else, a dictionary takes six times as long, and room."""
+    texts = [(name, c) for name, c in zip(batch.schema.names, batch.columns, strict=True) if _is_text(c)]
+    return [name for name, column in texts if 2 * pc.count_distinct(column).as_py() < len(column)]
+
+
+def _is_text(column: pa.Array) -> bool:
+    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
 
 
 def titled(name: str, values: NDArray[Any], classes: ClassNames) -> dict[str, pa.Array]:
