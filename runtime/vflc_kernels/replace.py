@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vflc_kernels import DOMAIN
 from vflc_kernels.dense import dense
 from vflc_kernels.fuse import fuse
+from vflc_kernels.gathers import gathers
 from vflc_kernels.graphs import drop_identities, drop_unread, kinds
 from vflc_kernels.sums import sums
 
@@ -22,10 +23,11 @@ def replace(model: onnx.ModelProto, bfloat16: bool = False) -> list[str]:
     """
     import onnx
 
-    drop_identities(model.graph)
-    drop_unread(model.graph)
+    graph = model.graph
+    drop_identities(graph)
+    drop_unread(graph)
     found = kinds(model)
-    texts = [*dense(model.graph, found, bfloat16), *fuse(model.graph, found), *sums(model.graph, found)]
+    texts = [*dense(graph, found, bfloat16), *fuse(graph, found), *sums(graph, found), *gathers(graph, found)]
     if texts and all(each.domain != DOMAIN for each in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
     return texts

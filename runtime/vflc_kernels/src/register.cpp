@@ -3,6 +3,7 @@
 #include "dense.h"
 #include "export.h"
 #include "fused.h"
+#include "gather_rows.h"
 #include "launch.h"
 #include "operators.h"
 #include "rows.h"
@@ -52,6 +53,8 @@ EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* b
       add<PutRows<double>>(ort, made);
       add<SumRows<float>>(ort, made);
       add<SumRows<double>>(ort, made);
+      add<GatherRows<float>>(ort, made);
+      add<GatherRows<double>>(ort, made);
       add<SumAxis<float>>(ort, made);
       add<SumAxis<double>>(ort, made);
       add<UserSteps<float>>(ort, made);
