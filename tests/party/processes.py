@@ -17,19 +17,28 @@ from forked import Command
 from ports import free_ports
 from vflc_runtime.run.train import TrainOptions
 
+from vflc.cli.certs import make
 
-def write_deploy(folder: Path, sources: Mapping[str, str | None], timeout: float = 60) -> Path:
-    """A deploy.toml in which every party but the last listens on loopback."""
+
+def write_deploy(
+    folder: Path, sources: Mapping[str, str | None], timeout: float = 60, scheme: str = ""
+) -> Path:
+    """A deploy.toml in which every party but the last listens on loopback; with certificates for a scheme."""
     lines = [f"timeout = {timeout:g}"]
     for (place, source), port in zip(sources.items(), free_ports(len(sources)), strict=True):
         lines.append(f"[parties.{place}]")
         if place != list(sources)[-1]:
-            lines.append(f'address = "127.0.0.1:{port}"')
+            lines.append(f'address = "{scheme}127.0.0.1:{port}"')
+        if scheme:
+            lines.append(f'certificate = "{place}.pem"\nkey = "{place}.key"')
         if source is not None:
             table = folder / source
             if not table.is_relative_to(folder):  # deploy.toml reads its own folder alone
                 table = Path(shutil.copy(table, folder / f"{place}{table.suffix}"))
             lines.append(f'data = "{table}"')
+    if scheme:
+        make(folder, tuple(sources))
+        lines.append('[tls]\nauthority = "authority.pem"')
     file = folder / "deploy.toml"
     file.write_text("\n".join(lines) + "\n")
     return file
@@ -51,8 +60,8 @@ class Party:
     def __init__(self, name: str, bundle: Path, deploy: Path, out: Path, options: Sequence[str] = ()) -> None:
         self.name, self.out, self.deploy = name, out, deploy
         self._command = [
-            "party", name, str(bundle), "--deploy", str(deploy), "--insecure", "--out", str(out), "--resume",
-            *options,
+            "party", name, str(bundle), "--deploy", str(deploy), "--out", str(out), "--resume", *options,
+            *([] if "[tls]" in deploy.read_text() else ["--insecure"]),
         ]  # fmt: skip
         self._log = out.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | Command | None = None

@@ -33,9 +33,11 @@ FLAGS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "large"), [("deepfm", "0"), ("u_shape", "64")])
+@pytest.mark.parametrize(
+    ("name", "large", "scheme"), [("deepfm", "0", "tls://"), ("u_shape", "64", "")], ids=["tls", "grpc"]
+)
 def test_sigkill_at_random_instants(
-    name: str, large: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, large: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With checkpoints that have the rows that changed, and with whole ones."""
     monkeypatch.setenv(memory.LARGE, large)
@@ -48,7 +50,7 @@ def test_sigkill_at_random_instants(
         folder = tmp_path / f"run{runs}"
         folder.mkdir()
         runs += 1
-        deploy = write_deploy(folder, {place: sources.get(place) for place in places})
+        deploy = write_deploy(folder, {place: sources.get(place) for place in places}, scheme=scheme)
         parties = [Party(place, bundle, deploy, folder / place, FLAGS) for place in places]
         for party in parties:
             party.start()

@@ -5,18 +5,23 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import time
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import wiring
 from vflc_runtime.errors import Failure
-from vflc_runtime.transport import tls_ends
+from vflc_runtime.transport import tls_ends, tls_stream
+from vflc_runtime.transport.crowd import Crowd
+from vflc_runtime.transport.frames import Frame, FrameKind, Tensor, decode, encode
 from vflc_runtime.transport.grpc.network import GrpcNetwork
 from vflc_runtime.transport.linked import LinkedNetwork
+from vflc_runtime.transport.network import REASONS
 from vflc_runtime.transport.rules import MessageRules
-from vflc_runtime.transport.tls import Identity, Tls
+from vflc_runtime.transport.tls import Identity, Tls, expiry
 from vflc_runtime.transport.tls_ends import TlsEnds
 from vflc_runtime.transport.tls_stream import TlsStream, context
 
@@ -147,6 +152,155 @@ def test_what_strangers_say_keeps_nobody_else_away(folder: Path) -> None:
         assert alice.hear("bob", "word", 100) == b"here"
 
 
+def connected(port: int, count: int) -> list[socket.socket]:
+    return [socket.create_connection(("127.0.0.1", port), wiring.LONG) for _ in range(count)]
+
+
+def test_strangers_keep_strangers_out_and_no_peer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: a peer comes in, and stays."""
+    monkeypatch.setattr(tls_ends, "STRANGERS", 8)
+    alice = listening(of(folder, "good", "alice"))
+    port = alice.bind() or 0
+    proxy = wiring.Proxy(port)
+    bob = dialling(proxy.address, of(folder, "good", "bob"))
+    with wiring.closing(alice, bob):
+        wiring.meanwhile(alice.open)
+        strangers = connected(port, 20)
+        assert strangers[0].recv(1) == b""  # the oldest made room
+        assert wiring.together(bob.open) == [None]
+        strangers += connected(port, 20)
+        assert strangers[20].recv(1) == b""
+        bob.tell("alice", "word", b"here")
+        assert alice.hear("bob", "word", 100) == b"here" and proxy.connections == 1
+        wiring.until(lambda: len(alice._listener._streams) <= 8 + 1)
+    proxy.close()
+    for each in strangers:
+        each.close()
+
+
+def test_a_handshake_that_goes_on_and_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is when it began, and not when something was heard last."""
+    monkeypatch.setattr(tls_ends, "GREETING", 0.3)
+    alice = listening(of(folder, "good", "alice"))
+    (slow,) = connected(alice.bind() or 0, 1)
+    with wiring.closing(alice), slow:
+        wiring.meanwhile(alice.open)
+        slow.sendall(b"\x16\x03\x01\x40\x00")  # a record of 16 KiB, of which little comes
+        slow.settimeout(0.05)
+        begin = time.monotonic()
+        while time.monotonic() - begin < wiring.LONG:
+            try:
+                slow.sendall(b"\x01")
+                if slow.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        assert 0.2 < time.monotonic() - begin < tls_ends.PATIENCE
+
+
+class Held:
+    """A stream of which only the end matters."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_who_comes_alone_stays_where_others_come_in_numbers() -> None:
+    crowd, alone, many = Crowd(4), Held(), [Held() for _ in range(50)]
+    crowd.add(alone, "10.0.0.1")
+    for each in many:
+        crowd.add(each, "10.0.0.2")
+    assert not alone.closed and [each.closed for each in many] == [True] * 47 + [False] * 3
+    crowd.discard(many[-1])
+    crowd.add(Held(), "10.0.0.3")
+    assert not (alone.closed or many[-2].closed)
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        ("10.1.2.3", "10.1.2.3"),
+        ("2001:db8:1:2::9", "2001:0db8:0001:0002"),
+        ("2001:db8:1:2:ffff::1", "2001:0db8:0001:0002"),
+        ("fe80::1%eth0", "fe80:0000:0000:0000"),
+    ],
+)
+def test_whose_an_address_is(host: str, network: str) -> None:
+    assert tls_stream._network(host) == network
+
+
+def test_certificates_that_expire_end_the_link_at_both(folder: Path) -> None:
+    files = {name: of(folder, "good", name) for name in ("alice", "bob")}
+    alice = listening(files["alice"])
+    bob = dialling(f"127.0.0.1:{alice.bind()}", files["bob"])
+    with wiring.closing(alice, bob):
+        assert wiring.together(alice.open, bob.open) == [None, None]
+        seen = {"alice": bob._links["alice"], "bob": alice._links["bob"]}
+        for name, link in seen.items():
+            assert link.expires == expiry(files[name].certificate.read_bytes())
+        seen["bob"].expires = bob._expires = 0.0  # the day has come
+        found = wiring.together(
+            lambda: alice.take("bob", "bob>alice"), lambda: bob.take("alice", "alice>bob")
+        )
+        for each in found:  # who hears it from the other first leaves for the same reason
+            assert getattr(each, "code", "") == "VFL0644" or getattr(each, "reason", "") == "expired", found
+        assert any("the certificate of 'bob' has expired" in str(each) for each in found)
+
+
+def frames_by_hand(alice: LinkedNetwork, own: Identity) -> TlsStream:
+    """bob, who says what he wants."""
+    connection = socket.create_connection(("127.0.0.1", alice.bind() or 0))
+    stream = TlsStream(connection, context(own, server=False), server=False, patience=wiring.LONG)
+    stream.greet(wiring.LONG)
+    stream.send(encode(Frame(FrameKind.HELLO, version=1, generation=1, incarnation=bytes(range(1, 17)))))
+    return stream
+
+
+def framed(wide: np.ndarray, number: int = 1, **change: int) -> bytes:
+    """The message from bob, with `wide` [rows, width]."""
+    ids = np.zeros(3, np.int32)
+    tensors = (Tensor(0, 0, wide.shape), Tensor(1, 2, ids.shape))
+    fields = {"generation": 1, "index": 1, "step": 1, **change}
+    return encode(Frame(FrameKind.MESSAGE, number=number, tensors=tensors, **fields), [wide, ids])
+
+
+GOOD = np.ones((wiring.ROWS, wiring.WIDTH), np.float32)
+HOSTILE = {
+    "bytes that are no frame": (b"\xff" * 50, "VFL0645"),
+    "a tensor of another width": (framed(np.ones((wiring.ROWS, 3), np.float32), 2), "VFL0645"),
+    "the message of alice": (framed(GOOD, 2, index=0), "VFL0645"),
+    "the same again": (framed(GOOD, 1), "VFL0645"),
+    "a NaN after one that was well": (framed(np.full_like(GOOD, np.nan), 2), "VFL0611"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_peer_that_says_what_it_may_not(folder: Path, case: str) -> None:
+    """After a message as it should be, which is taken; the peer hears that it is refused."""
+    bad, code = HOSTILE[case]
+    alice, files = listening(of(folder, "good", "alice")), of(folder, "good", "bob")
+    own = Identity(files, files.authority.read_bytes(), b"", b"", expires=2e9)
+    alice.bind()
+    opening = wiring.meanwhile(alice.open)
+    with wiring.closing(alice):
+        stream = frames_by_hand(alice, own)
+        stream.send(framed(GOOD))
+        opening.join(wiring.LONG)
+        assert np.array_equal(alice.take("bob", "bob>alice").tensors["bob>alice.wide"], GOOD)
+        stream.send(bad)
+        (outcome,) = wiring.together(lambda: alice.take("bob", "bob>alice"))
+        assert isinstance(outcome, Failure) and outcome.code == code and "bob" in outcome.message
+        said = []
+        while block := stream.receive(1 << 20):
+            said.append(decode(block))
+        assert said[-1].kind == FrameKind.REFUSAL and REASONS[said[-1].reason] == "refused"
+        stream.close()
+
+
 def test_a_length_that_nothing_declared_has(folder: Path) -> None:
     """It is refused before it is waited for."""
     alice, files = listening(of(folder, "good", "alice")), of(folder, "good", "bob")
@@ -155,7 +309,7 @@ def test_a_length_that_nothing_declared_has(folder: Path) -> None:
     def long() -> None:
         connection = socket.create_connection(("127.0.0.1", alice.bind() or 0))
         stream = TlsStream(connection, context(own, server=False), server=False, patience=wiring.LONG)
-        stream.greet()
+        stream.greet(wiring.LONG)
         stream._tls.write(struct.pack("<I", 1 << 31))
         stream._flush()
         stream.receive(0)
@@ -171,9 +325,12 @@ def test_memory_is_taken_for_what_has_come_alone(folder: Path) -> None:
     """Not for a length that is allowed and only claimed."""
     asked: list[int] = []
 
-    def read(count: int) -> bytes:
+    def read(count: int, into: memoryview) -> int:
+        assert len(into) == count
         asked.append(count)
-        return b"" if len(asked) > 3 else struct.pack("<I", 1 << 30) if len(asked) == 1 else bytes(count)
+        if len(asked) == 1:
+            into[:] = struct.pack("<I", 1 << 30)
+        return count if len(asked) < 4 else 0
 
     files = of(folder, "good", "alice")
     own = Identity(files, files.authority.read_bytes(), b"", b"", expires=2e9)
@@ -182,7 +339,7 @@ def test_memory_is_taken_for_what_has_come_alone(folder: Path) -> None:
         socket.create_connection(server.getsockname()) as connection,
     ):
         stream = TlsStream(connection, context(own, server=False), server=False, patience=1)
-        stream._tls = SimpleNamespace(read=read)
+        stream._tls = SimpleNamespace(read=read, pending=lambda: 1)
         assert stream.receive(1 << 30) is None
     assert max(asked) <= 1 << 14
 

@@ -11,7 +11,7 @@ from threading import Event, Thread
 from typing import TypeVar
 
 from vflc_runtime.errors import Failure
-from vflc_runtime.transport.frames import BadFrame, FrameKind, decode
+from vflc_runtime.transport.frames import BadFrame, FrameBytes, FrameKind, decode
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.refusing import refusal, refused, taken
 
@@ -125,7 +125,7 @@ class Dialing(ABC):
             self._stopped.wait(0.1)
         return False
 
-    def _arrived(self, stream: int, frame: bytes) -> None:
+    def _arrived(self, stream: int, frame: FrameBytes) -> None:
         """Hands on what came; one that may not come is the last that is listened to."""
         try:
             self.link.arrived(stream, frame)
@@ -144,7 +144,7 @@ class Dialing(ABC):
 def serve(
     place: str,
     link: Link,
-    frames: Iterator[bytes],
+    frames: Iterator[FrameBytes],
     begun: Begun,
     fail: Callable[[Exception], None],
     hang_up: Callable[[], object],

@@ -17,6 +17,7 @@ from enum import IntEnum
 from functools import cached_property, lru_cache
 
 import numpy as np
+from vflc_common.arrays import Array
 from vflc_common.words import BYTES
 
 VERSION = 1
@@ -27,6 +28,12 @@ WIRE_DTYPES = tuple(np.dtype(name).newbyteorder("<") for name in DTYPES)
 _MAX_AXES = 8
 _NOTHING = memoryview(b"")
 _MAX_NUMBER = (1 << 63) - 1
+_KEPT_HEADER = 1 << 10
+"""Bytes of a description of tensors that is kept, to be known when it comes again."""
+
+
+FrameBytes = bytes | memoryview
+"""A frame as it came: bytes that nobody writes to."""
 
 
 class FrameKind(IntEnum):
@@ -101,7 +108,7 @@ _NUMBERS = {
     1: "kind", 2: "version", 3: "number", 4: "generation", 5: "index", 6: "program", 7: "step",
     11: "received", 12: "taken", 13: "reason",
 }  # fmt: skip
-_TENSOR = 8
+_TENSOR_TAG = 8 << 3 | 2
 _BYTES = {9: "incarnation", 10: "known"}
 _FIELDS = {
     FrameKind.HELLO: {"version", "generation", "incarnation", "known", "received", "taken"},
@@ -118,8 +125,8 @@ _KINDS = {int(kind): kind for kind in FrameKind}
 # --- writing ---------------------------------------------------------------------------------
 
 
-def encode(frame: Frame, parts: Sequence[bytes | memoryview] = ()) -> bytes:
-    """The bytes of a frame, with `parts` one after another as its payload."""
+def encode(frame: Frame, parts: Sequence[bytes] | Sequence[Array] = ()) -> bytes:
+    """The bytes of a frame, with contiguous `parts` [*] one after another as its payload."""
     header = bytearray((0x08, frame.kind))
     for tag, value in (
         (0x10, frame.version), (0x18, frame.number), (0x20, frame.generation),
@@ -145,7 +152,7 @@ def encode(frame: Frame, parts: Sequence[bytes | memoryview] = ()) -> bytes:
 
 @lru_cache(256)
 def _encoded(tensor: Tensor) -> bytes:
-    shape, inner, outer = bytearray(), bytearray(), bytearray((_TENSOR << 3 | 2,))
+    shape, inner, outer = bytearray(), bytearray(), bytearray((_TENSOR_TAG,))
     for size in tensor.shape:
         _put(shape, size)
     for tag, value in ((0x08, tensor.edge), (0x10, tensor.dtype)):
@@ -168,43 +175,42 @@ def _put(out: bytearray, value: int) -> None:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def decode(data: bytes) -> Frame:
+def decode(data: FrameBytes) -> Frame:
     """The frame that `data` is; `BadFrame` where it is none."""
     length, start = _get(data, 0, len(data))
     end = start + length
     if length > MAX_HEADER or end > len(data):
         raise BadFrame(f"a header of {length} bytes in a frame of {len(data)}")
+    header = bytes(data[:end])
     fields: dict[str, int | bytes] = {}
-    tensors: list[Tensor] = []
+    tensors: tuple[Tensor, ...] = ()
     at, last = start, 0
     while at < end:
-        tag, at = _get(data, at, end)
+        tag, at = _get(header, at, end)
         field = tag >> 3
-        if field < last or (field == last and field != _TENSOR):
+        if field <= last:
             raise BadFrame(f"field {field} after field {last}")
         last = field
         if tag & 7 == 0 and field in _NUMBERS:
-            value, at = _get(data, at, end)
+            value, at = _get(header, at, end)
             if value == 0:
                 raise BadFrame(f"field {field} with the value that it has when left out")
             fields[_NUMBERS[field]] = value
-        elif tag & 7 == 2 and (field == _TENSOR or field in _BYTES):
-            size, at = _get(data, at, end)
-            if size > end - at:
-                raise BadFrame(f"field {field} is longer than the header")
-            if field == _TENSOR:
-                tensors.append(_tensor(data[at : at + size]))
-            elif size != 16:
-                raise BadFrame(f"an incarnation of {size} bytes")
-            else:
-                fields[_BYTES[field]] = data[at : at + size]
+        elif tag == _TENSOR_TAG:  # nothing follows tensors in a frame that has some
+            read = _tensors if end - at <= _KEPT_HEADER else _tensors.__wrapped__
+            tensors, at = read(header[at - 1 :]), end
+        elif tag & 7 == 2 and field in _BYTES:
+            size, at = _get(header, at, end)
+            if size != 16 or size > end - at:
+                raise BadFrame(f"an incarnation of {size} bytes, where {end - at} are left of the header")
+            fields[_BYTES[field]] = header[at : at + size]
             at += size
         else:
             raise BadFrame(f"unknown field {field} of wire type {tag & 7}")
     return _frame(data, end, fields, tensors)
 
 
-def _frame(data: bytes, end: int, fields: dict[str, int | bytes], tensors: list[Tensor]) -> Frame:
+def _frame(data: FrameBytes, end: int, fields: dict[str, int | bytes], tensors: tuple[Tensor, ...]) -> Frame:
     kind = _KINDS.get(int(fields.pop("kind", 0)))
     if kind is None:
         raise BadFrame("a frame of unknown kind")
@@ -225,12 +231,27 @@ def _frame(data: bytes, end: int, fields: dict[str, int | bytes], tensors: list[
             raise BadFrame(f"tensors of {claimed} bytes in a payload of {size}")
     elif kind != FrameKind.CONTROL and end != len(data):
         raise BadFrame(f"a {kind.name.lower()} with a payload")
-    return Frame(kind, tensors=tuple(tensors), payload=memoryview(data)[payload:], **fields)  # type: ignore[arg-type]
+    return Frame(kind, tensors=tensors, payload=memoryview(data)[payload:], **fields)  # type: ignore[arg-type]
 
 
 @lru_cache(256)
+def _tensors(data: bytes) -> tuple[Tensor, ...]:
+    """The last fields of a header. Most have the shapes of the one before, and get its very tuple."""
+    tensors: list[Tensor] = []
+    at, end = 0, len(data)
+    while at < end:
+        tag, at = _get(data, at, end)
+        if tag != _TENSOR_TAG:
+            raise BadFrame(f"field {tag >> 3} after tensors")
+        size, at = _get(data, at, end)
+        if size > end - at:
+            raise BadFrame("a tensor that is longer than the header")
+        tensors.append(_tensor(data[at : at + size]))
+        at += size
+    return tuple(tensors)
+
+
 def _tensor(data: bytes) -> Tensor:
-    """Most messages have the shapes of the one before."""
     at, end = 0, len(data)
     edge = dtype = last = 0
     shape: list[int] = []
@@ -256,8 +277,10 @@ def _tensor(data: bytes) -> Tensor:
     return Tensor(edge, dtype, tuple(shape))
 
 
-def _get(data: bytes, at: int, end: int) -> tuple[int, int]:
+def _get(data: FrameBytes, at: int, end: int) -> tuple[int, int]:
     """A varint of at most 63 bits in its shortest form, and where it ends."""
+    if at < end and data[at] < 0x80:
+        return data[at], at + 1
     value = shift = 0
     while at < end:
         byte = data[at]

@@ -21,7 +21,7 @@ from functools import partial
 from queue import SimpleQueue
 from threading import Lock
 
-from vflc_runtime.transport.frames import VERSION, BadFrame, Frame, FrameKind, decode, encode
+from vflc_runtime.transport.frames import VERSION, BadFrame, Frame, FrameBytes, FrameKind, decode, encode
 from vflc_runtime.transport.mailbox import Mailbox
 from vflc_runtime.transport.network import BYES, REASONS, Reason, Traffic
 from vflc_runtime.transport.refusing import refusal
@@ -174,7 +174,7 @@ class Link:
             else:
                 wake_up.get()
 
-    def arrived(self, stream: int, data: bytes) -> None:
+    def arrived(self, stream: int, data: FrameBytes) -> None:
         """Takes in what came on the stream; `BadFrame` where it may not come. Late streams are void."""
         with self._arriving:
             if stream != self._stream:

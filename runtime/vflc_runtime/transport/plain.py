@@ -15,7 +15,7 @@ from typing import Protocol
 
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, serve
-from vflc_runtime.transport.frames import MAX_HEADER, BadFrame
+from vflc_runtime.transport.frames import MAX_HEADER, BadFrame, FrameBytes
 from vflc_runtime.transport.link import Link
 from vflc_runtime.transport.refusing import denied, refused
 from vflc_runtime.transport.transport import Fail
@@ -32,7 +32,7 @@ class Stream(Protocol):
         """Hands a block over; waits where the other end is slow."""
         ...
 
-    def receive(self, most: int) -> bytes | None:
+    def receive(self, most: int) -> FrameBytes | None:
         """The next block; None where the other end is gone. One of over `most` bytes is `TooLong`."""
         ...
 
@@ -167,7 +167,7 @@ class PlainDialer(Dialing):
             self.stop()
 
 
-def _frames(stream: Stream, most: int) -> Iterator[bytes]:
+def _frames(stream: Stream, most: int) -> Iterator[FrameBytes]:
     while (frame := stream.receive(most)) is not None:
         yield frame
 
@@ -205,11 +205,19 @@ class PlainServer:
             except Exception as defect:
                 self._fail(defect)
                 return
-            if len(self._streams) > self._allowed:
+            if not self._admitted(stream):
                 stream.close()
                 continue
             self._streams.add(stream)
             Thread(target=self._serve, args=(stream,), daemon=True).start()
+
+    def _admitted(self, stream: Stream) -> bool:
+        """Whether one more is held."""
+        return len(self._streams) <= self._allowed
+
+    def _gone(self, stream: Stream) -> None:
+        """A stream has ended."""
+        self._streams.discard(stream)
 
     def _serve(self, stream: Stream) -> None:
         """A stream from who it is to its end; the frames that go out are written by this thread."""
@@ -232,11 +240,11 @@ class PlainServer:
             self._fail(defect)
         finally:
             stream.close()
-            self._streams.discard(stream)
+            self._gone(stream)
 
     def _who(self, stream: Stream) -> Link | None:
         """The link of who dialled; None for anybody else."""
-        name = (stream.receive(_LONGEST_NAME) or b"").decode("utf-8", "replace")
+        name = bytes(stream.receive(_LONGEST_NAME) or b"").decode("utf-8", "replace")
         if name not in self._links:
             self._turned_away(repr(name[:60]))
         return self._links.get(name)
@@ -250,7 +258,7 @@ class PlainServer:
         self.refused = [*self.refused[-2:], f"{who} at {time.strftime('%H:%M:%S')}"]
 
     def _read(self, link: Link, stream: Stream, begun: Begun) -> None:
-        def frames() -> Iterator[bytes]:
+        def frames() -> Iterator[FrameBytes]:
             try:
                 yield from _frames(stream, self._most)
             except OSError:

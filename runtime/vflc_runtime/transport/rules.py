@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from vflc_common.arrays import Array
@@ -38,6 +39,25 @@ class _Declared:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What the tensors of a message were described as, and found to be what is declared.
+
+    Args:
+        message: that it is.
+        program: its position in `EVERY_PROGRAM`.
+        described: by the frame; a frame with the very same tuple needs no second look.
+        tensors: by edge, where each begins in the payload, its type and shape.
+        alike: the type of all that is in the payload, where it is one.
+    """
+
+    message: Message
+    program: int
+    described: tuple[Tensor, ...]
+    tensors: Mapping[str, tuple[int, int, tuple[int, ...]]]
+    alike: np.dtype[Any] | None
+
+
 class MessageRules:
     """The manifest as one place's transport needs it.
 
@@ -51,6 +71,7 @@ class MessageRules:
         self.place, self.rows = place, rows
         self._declared: dict[tuple[str, str], _Declared] = {}
         self._expected: dict[tuple[str, int], _Declared] = {}
+        self._known: dict[tuple[str, int], _Compared] = {}
         for index, message in enumerate(manifest.messages.values()):
             edges = tuple(manifest.edges[name] for name in message.edges)
             declared = _Declared(index, message, edges, sum(_bytes(edge, rows) for edge in edges))
@@ -101,8 +122,7 @@ class MessageRules:
             dtype = DTYPES.index(edge.dtype)
             tensors.append(Tensor(position, dtype, tensor.shape))
             if tensor.size:
-                raw = np.ascontiguousarray(tensor, WIRE_DTYPES[dtype])
-                parts.append(raw.reshape(-1).view(np.uint8).data)
+                parts.append(np.ascontiguousarray(tensor, WIRE_DTYPES[dtype]))
         program = EVERY_PROGRAM.index(envelope.program)
         frame = Frame(
             FrameKind.MESSAGE, number=number, generation=generation, index=declared.index, program=program,
@@ -134,6 +154,19 @@ class MessageRules:
 
         The `Gate` compares the number of rows and the step with those that are due.
         """
+        known = self._known.get((sender, frame.index))
+        if known is None or known.described is not frame.tensors or known.program != frame.program:
+            known = self._known[sender, frame.index] = self._compared(sender, frame)
+        payload, message, program = frame.payload, known.message, EVERY_PROGRAM[frame.program]
+        tensors = {edge: _view(payload, *lies) for edge, lies in known.tensors.items()}
+        if not (known.alike and finite(np.frombuffer(payload, known.alike))):
+            for edge, view in tensors.items():
+                if not finite(view):
+                    raise NotFiniteFrame(f"edge {edge!r} at step {frame.step} of {program!r}")
+        return Envelope(message.id, sender, message.phase, program, frame.step, tensors)
+
+    def _compared(self, sender: str, frame: Frame) -> _Compared:
+        """What a frame says of its tensors, which must be what is declared."""
         declared = self._expected.get((sender, frame.index))
         if declared is None:
             raise BadFrame(f"message number {frame.index}, which is not declared from {sender!r}")
@@ -142,7 +175,7 @@ class MessageRules:
             raise BadFrame(f"message {message.id!r} in a program that does not have it")
         if [tensor.edge for tensor in frame.tensors] != list(range(len(declared.edges))):
             raise BadFrame(f"message {message.id!r} with other edges than declared")
-        tensors: dict[str, Array] = {}
+        tensors: dict[str, tuple[int, int, tuple[int, ...]]] = {}
         at, rows = 0, None
         for tensor, edge in zip(frame.tensors, declared.edges, strict=True):
             if DTYPES[tensor.dtype] != edge.dtype:
@@ -150,16 +183,13 @@ class MessageRules:
             if not _fits(edge, tensor.shape, self.rows if rows is None else rows, exact=rows is not None):
                 raise BadFrame(f"edge {edge.id!r} of shape {list(tensor.shape)}")
             rows = next((n for n, due in zip(tensor.shape, edge.shape, strict=True) if due == "batch"), rows)
-            tensors[edge.id] = view = _view(frame.payload[at : at + tensor.nbytes], tensor)
-            if not finite(view):
-                raise NotFiniteFrame(
-                    f"edge {edge.id!r} at step {frame.step} of {EVERY_PROGRAM[frame.program]!r}"
-                )
+            tensors[edge.id] = at, tensor.dtype, tensor.shape
             at += tensor.nbytes
         if at > declared.bytes:
             raise BadFrame(f"message {message.id!r} of {at} bytes, declared are at most {declared.bytes}")
-        program = EVERY_PROGRAM[frame.program]
-        return Envelope(message.id, sender, message.phase, program, frame.step, tensors)
+        types = {tensor.dtype for tensor in frame.tensors if tensor.nbytes}
+        alike = WIRE_DTYPES[types.pop()] if len(types) == 1 else None
+        return _Compared(message, frame.program, frame.tensors, tensors, alike)
 
     def heard(self, sender: str, frame: Frame) -> tuple[str, bytes]:
         """The kind and content of a control frame of `sender`; `BadFrame` where it is not declared."""
@@ -191,10 +221,10 @@ def _fits(edge: Edge, shape: tuple[int, ...], rows: int, exact: bool = False) ->
     return True
 
 
-def _view(payload: memoryview, tensor: Tensor) -> Array:
+def _view(payload: memoryview, at: int, dtype: int, shape: tuple[int, ...]) -> Array:
     """A view; a copy only where the tensors before it leave it at an odd address."""
-    array: Array = np.frombuffer(payload, WIRE_DTYPES[tensor.dtype]).reshape(tensor.shape)
+    array: Array = np.ndarray(shape, WIRE_DTYPES[dtype], payload, at)
     if not array.flags.aligned:
         array = array.copy()
         array.flags.writeable = False
-    return array.astype(DTYPES[tensor.dtype], copy=False)
+    return array.astype(DTYPES[dtype], copy=False)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import cast
 
 from vflc_runtime.errors import Failure
+from vflc_runtime.transport.crowd import Crowd
 from vflc_runtime.transport.descriptors import allowed_connections
 from vflc_runtime.transport.ends import PATIENCE, Dial, listening
 from vflc_runtime.transport.link import Link
@@ -27,6 +28,10 @@ from vflc_runtime.transport.tls import (
 from vflc_runtime.transport.tls_stream import TlsStream, context
 from vflc_runtime.transport.transport import Fail
 
+GREETING = 5.0
+"""Seconds that the handshake of who connects may take in all."""
+STRANGERS = 64
+"""Connections of those who have not shown a certificate yet, or not that of a peer."""
 _OTHER = "it speaks TLS, but not as at a tls:// address"
 
 
@@ -99,18 +104,32 @@ class _Acceptor:
 
 
 class TlsServer(PlainServer):
-    """See `Server`. Whoever connects has a thread until it has shown a certificate, or has taken too long."""
+    """See `Server`. Whoever connects has a thread until it has shown a certificate, or has taken too long.
+
+    Those who have shown none are few at a time, and make room for one another; those who have, too. So
+    strangers keep out strangers, above all those of the same network, and a peer at most itself.
+    """
 
     def __init__(
         self, place: str, acceptor: _Acceptor, links: Mapping[str, Link], largest: int, fail: Fail
     ) -> None:
         super().__init__(place, acceptor, links, largest, fail)
-        self.port, self._allowed = acceptor.port, allowed_connections()
+        self.port = acceptor.port
+        self._strangers, self._peers = Crowd(min(STRANGERS, allowed_connections())), Crowd(4 * len(links))
+
+    def _admitted(self, stream: Stream) -> bool:
+        self._strangers.add(stream, cast(TlsStream, stream).network)
+        return True
+
+    def _gone(self, stream: Stream) -> None:
+        super()._gone(stream)
+        self._strangers.discard(stream)
+        self._peers.discard(stream)
 
     def _who(self, stream: Stream) -> Link | None:
         """The link of who dialled, by its certificate; None for anybody else."""
         secured = cast(TlsStream, stream)
-        secured.greet()
+        secured.greet(GREETING)
         names, expires = secured.other_end()
         peer = party_of(names, [*self._links, self._place])
         if peer is None or peer not in self._links or not secured.speaks_frames():
@@ -118,6 +137,8 @@ class TlsServer(PlainServer):
             return None
         link = self._links[peer]
         link.expires = min(link.expires, expires)
+        self._strangers.discard(stream)
+        self._peers.add(stream, peer)
         return link
 
     def _deny(self, stream: Stream) -> None:
@@ -139,7 +160,7 @@ class TlsDialer(PlainDialer):
         connection = socket.create_connection(split(self._address), timeout=self._patience)
         try:
             stream = TlsStream(connection, self._secure, server=False, patience=self._patience)
-            stream.greet()
+            stream.greet(self._patience)
             names, expires = stream.other_end()
             if party_of(names, self._parties) != peer:
                 raise _Stranger(stranger(peer, f"its certificate is for {listed(names)}"))

@@ -7,22 +7,24 @@ system. A block follows its length, four bytes, little endian.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import ssl
 import struct
 import time
 from contextlib import suppress
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+
+from vflc_runtime.transport.frames import FrameBytes
 from vflc_runtime.transport.plain import TooLong
 from vflc_runtime.transport.tls import Identity, names_shown
 
 PROTOCOL = "vflc"
 """What both ends name in the handshake (ALPN)."""
 _LENGTH = struct.Struct("<I")
-_RECORD = 1 << 14
-"""The most that TLS gives at once; `ssl` takes memory for as much as is asked for."""
 _FIRST, _AT_ONCE = 1 << 12, 1 << 18
 """Bytes that are taken from the system at once, before somebody has shown a certificate and after it."""
 _PARTING = 2.0
@@ -53,7 +55,9 @@ class TlsStream:
         connection: of TCP; the stream closes it.
         secure: with what TLS is spoken.
         server: whether the other end has dialled.
-        patience: seconds that the handshake takes at most, and in which something must move after it.
+        patience: seconds in which something must move.
+
+    `network` is from where the other end is connected: an address, or the half of one that says whose it is.
     """
 
     def __init__(
@@ -61,22 +65,24 @@ class TlsStream:
     ) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(patience)
+        self.network = _network(str(connection.getpeername()[0]))
         self._connection, self._patience = connection, patience
         self._coming, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = secure.wrap_bio(self._coming, self._leaving, server_side=server)
         self._lock, self._writing = Lock(), Lock()
-        self._arrived = memoryview(bytearray(_FIRST))
+        self._arrived, self._largest = memoryview(bytearray(_FIRST)), _FIRST
 
-    def greet(self) -> None:
-        """The handshake; `OSError` where it does not come to an end."""
-        end = time.monotonic() + self._patience
+    def greet(self, within: float) -> None:
+        """The handshake; `OSError` where it does not come to an end within so many seconds."""
+        end = time.monotonic() + within
         while True:
+            if (left := end - time.monotonic()) <= 0:
+                raise TimeoutError("the handshake takes too long")
+            self._connection.settimeout(left)
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._flush()
-                if time.monotonic() > end:
-                    raise TimeoutError("the handshake takes too long") from None
                 if not self._more():
                     raise ConnectionError("closed in the handshake") from None
                 continue
@@ -86,6 +92,7 @@ class TlsStream:
                     self.part()
                 raise
             self._flush()
+            self._connection.settimeout(self._patience)
             self._arrived = memoryview(bytearray(_AT_ONCE))
             return
 
@@ -107,8 +114,8 @@ class TlsStream:
                     self._tls.write(block)
             self._flush()
 
-    def receive(self, most: int) -> bytes | None:
-        """See `plain.Stream`; no more memory is taken than has come."""
+    def receive(self, most: int) -> FrameBytes | None:
+        """See `plain.Stream`; no more memory is taken than twice what has come, or came once."""
         head = self._read(_LENGTH.size)
         if head is None:
             return None
@@ -133,24 +140,25 @@ class TlsStream:
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
-    def _read(self, count: int) -> bytes | None:
+    def _read(self, count: int) -> memoryview | None:
         """So many bytes; None where the stream ends before."""
-        parts = []
-        while count:
+        tls, space, at = self._tls, np.empty(min(count, self._largest), np.uint8).data, 0
+        while at < count:
+            if at == len(space):
+                space = _larger(space, min(count, 2 * at))
             try:
                 with self._lock:
-                    part = self._tls.read(min(count, _RECORD))
+                    waiting = self._coming.pending or tls.pending()
+                    read = cast(int, tls.read(len(space) - at, space[at:])) if waiting else -1
             except ssl.SSLWantReadError:
-                if not self._more():
-                    return None
-                continue
+                read = -1
             except ssl.SSLZeroReturnError:
                 return None
-            if not part:
+            if read == 0 or (read < 0 and not self._more()):
                 return None
-            parts.append(part)
-            count -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            at += max(read, 0)
+        self._largest = max(self._largest, count)
+        return space.toreadonly()
 
     def _more(self) -> bool:
         """Waits for bytes; False where there are no more."""
@@ -164,3 +172,17 @@ class TlsStream:
             left = memoryview(self._leaving.read())
         while left:
             left = left[self._connection.send(left) :]
+
+
+def _network(host: str) -> str:
+    """Of IP 6 the half that a provider gives to one customer, who has all addresses in it."""
+    if ":" not in host:
+        return host
+    return ipaddress.ip_address(host.partition("%")[0]).exploded[:19]
+
+
+def _larger(space: memoryview, size: int) -> memoryview:
+    """Space of another size that begins with what is there."""
+    made = np.empty(size, np.uint8).data
+    made[: len(space)] = space
+    return made
