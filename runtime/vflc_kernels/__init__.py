@@ -84,6 +84,17 @@ def _use_threads() -> Callable[[int], None]:
     return function
 
 
+def distinct() -> Callable[..., int] | None:
+    """The function `vflc_kernels_distinct` of src/distinct.cpp, which takes addresses; None where it is not used."""
+    path = library()
+    if path is None:
+        return None
+    found = ctypes.CDLL(path).vflc_kernels_distinct
+    number, address = ctypes.c_int64, ctypes.c_void_p
+    found.argtypes, found.restype = (number, address, address, number, address, address), number
+    return found
+
+
 @cache
 def missing() -> str:
     """Why the extension cannot be used here, as the end of a sentence; empty where it can."""

@@ -19,12 +19,30 @@ from vflc_runtime.run.session import Session
 IDS = st.lists(st.lists(st.integers(-1, 19), max_size=30), min_size=1, max_size=3)
 
 
-@given(st.lists(IDS, min_size=1, max_size=4), st.integers(20, 5000))
-def test_distinct_rows_against_a_dictionary(batches: list[list[list[int]]], rows: int) -> None:
+def distinct_rows(rows: int, numpy: bool) -> DistinctRows:
+    made = DistinctRows(rows)
+    if numpy:
+        made._kernel = None
+    return made
+
+
+BY = pytest.mark.parametrize("numpy", [False, True], ids=["kernel", "numpy"])
+
+
+@BY
+@given(
+    st.lists(IDS, min_size=1, max_size=4),
+    st.integers(20, 5000),
+    st.sampled_from([np.int32, np.int64, np.int16]),
+    st.sampled_from([1, 2]),
+)
+def test_distinct_rows_against_a_dictionary(
+    numpy: bool, batches: list[list[list[int]]], rows: int, dtype: Any, apart: int
+) -> None:
     """Several batches on the same marks: nothing may be left over from the one before."""
-    small, large = DistinctRows(20), DistinctRows(rows)
+    small, large = distinct_rows(20, numpy), distinct_rows(rows, numpy)
     for parts in batches:
-        arrays = [np.array(part, np.int32) for part in parts]
+        arrays = [np.repeat(np.array(part, dtype), apart)[::apart] for part in parts]
         joined = [row for part in parts for row in part]
         distinct, positions = small.find(arrays)
         last = {row: index for index, row in enumerate(joined) if row >= 0}
@@ -36,10 +54,19 @@ def test_distinct_rows_against_a_dictionary(batches: list[list[list[int]]], rows
         np.testing.assert_array_equal(again[1], positions)
 
 
-@pytest.mark.parametrize("bad", [5, -2, -6, -7])
-def test_ids_outside_the_table(bad: int) -> None:
+@BY
+def test_ids_that_change_where_they_lie(numpy: bool) -> None:
+    rows, parts = distinct_rows(9, numpy), [np.array([3, 4, 3], np.int32), np.array([-1, 8])]
+    assert [each.tolist() for each in rows.find(parts)] == [[4, 3, 8], [1, 0, 1, 3, 2]]
+    parts[0][:] = 8, 0, -1
+    assert [each.tolist() for each in rows.find(parts)] == [[0, 8], [1, 0, 2, 2, 1]]
+
+
+@BY
+@pytest.mark.parametrize("bad", [5, -2, -6, -7, 2**62, -(2**63)])
+def test_ids_outside_the_table(bad: int, numpy: bool) -> None:
     with pytest.raises(Failure) as caught:
-        DistinctRows(5).find([np.array([1, bad, 2, 4, -1])])  # what -2 and 5 would count as comes later
+        distinct_rows(5, numpy).find([np.array([1, bad, 2, 4, -1])])  # what -2 and 5 would be comes later
     assert caught.value.code == "VFL0613"
 
 

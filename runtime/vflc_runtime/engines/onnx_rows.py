@@ -89,6 +89,8 @@ class RowsUpdater:
         self._fewest = MANY_IDS * len(tables[0]) if skips else math.inf
         self._read, self._batch, self._many = 0, 0, False
         self._rows = self._positions = np.empty(0, np.int64)
+        self._held: list[Any] = []
+        self._views: list[Array] = []
 
     def catch_up(self, values: OrtValues, step: int, batch: int) -> None:
         """The rows that the batch is about to read become what they are after the steps before `step`."""
@@ -110,9 +112,12 @@ class RowsUpdater:
             if self._group.slot_widths:
                 self._binding.bind_ortvalue_input("slots", slots)
 
-    def _parts(self, values: OrtValues) -> list[Array]:
+    def _parts(self, values: OrtValues) -> Sequence[Array]:
         """The ids that the batch reads, as they came."""
-        return [values[name].numpy() for name in self._reads or ()]
+        given = [values[name] for name in self._reads or ()]
+        if given != self._held:  # the same values lie in the same memory
+            self._held, self._views = given, [value.numpy() for value in given]
+        return self._views
 
     def _are_many(self, parts: Sequence[Array]) -> bool:
         """Whether all rows are updated; -1, of which there may be any number, is no id."""

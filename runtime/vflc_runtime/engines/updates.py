@@ -6,9 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import vflc_kernels
 from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.errors import Failure
+
+_IDS = (np.dtype(np.int32), np.dtype(np.int64))
+"""Types of ids that the kernel reads."""
 
 
 class Scratch:
@@ -37,13 +42,43 @@ class DistinctRows:
         self._marks = np.zeros(rows + 1, np.int64)
         self._counting = np.arange(1024)
         self._ids, self._positions, self._last = Scratch("int64"), Scratch("int64"), Scratch("bool")
+        self._kernel = vflc_kernels.distinct()
+        self._parts: Sequence[Array] | None = None
+        self._given: tuple[int, ...] | None = None
 
     def find(self, parts: Sequence[Array]) -> tuple[Indices, Indices]:
         """The distinct ids, and each id's position among them [n], for ids in arrays of any shape.
 
         Distinct ids stand in the order of their last occurrence; where an id is -1 its position
-        is one past the last of them. Positions hold until the next call.
+        is one past the last of them. Both hold until the next call. A list that is given again has the same
+        arrays.
         """
+        if parts is not self._parts:
+            self._parts, self._given = parts, self._laid(parts)
+        if self._kernel is None or self._given is None:
+            return self._find(parts)
+        count = self._kernel(*self._given)
+        if count < 0:
+            raise self._outside()
+        return self._distinct[:count], self._at
+
+    def _laid(self, parts: Sequence[Array]) -> tuple[int, ...] | None:
+        """What the kernel is told: where all lies; None where it is not for such arrays."""
+        if self._kernel is None or not all(part.dtype in _IDS and part.flags.c_contiguous for part in parts):
+            return None
+        count = sum(part.size for part in parts)
+        self._distinct, self._at = self._ids.rows(count), self._positions.rows(count)
+        lie = [(part.ctypes.data, part.size, part.dtype == np.int32) for part in parts]
+        self._places = np.array(lie, np.int64)
+        arrays = (self._marks, self._places, self._distinct, self._at)
+        marks, places, distinct, at = (array.ctypes.data for array in arrays)
+        return self.rows, marks, places, len(parts), distinct, at
+
+    def _outside(self) -> Failure:
+        return damaged(f"an id is outside its table of {self.rows} rows")
+
+    def _find(self, parts: Sequence[Array]) -> tuple[Indices, Indices]:
+        """As `find`, by numpy."""
         count = sum(part.size for part in parts)
         if count > self._counting.size:
             self._counting = np.arange(2 * count)
@@ -53,7 +88,7 @@ class DistinctRows:
             np.add(part.reshape(-1), 1, out=ids[start : start + part.size])
             start += part.size
         if count and ids.view(np.uint64).max() > self.rows:
-            raise damaged(f"an id is outside its table of {self.rows} rows")
+            raise self._outside()
         counting, marks = self._counting[:count], self._marks
         marks[ids] = counting
         marks.take(ids, out=positions, mode="wrap")
