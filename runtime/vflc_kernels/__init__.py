@@ -85,7 +85,7 @@ def _use_threads() -> Callable[[int], None]:
 
 
 def distinct() -> Callable[..., int] | None:
-    """The function `vflc_kernels_distinct` of src/distinct.cpp, which takes addresses; None where it is not used."""
+    """`vflc_kernels_distinct` of src/distinct.cpp, which takes addresses; None without the extension."""
     path = library()
     if path is None:
         return None

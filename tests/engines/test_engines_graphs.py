@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from vflc_runtime.bundle.plan import GraphFile, Plan
 from vflc_runtime.engines import onnx_rows_nodes, onnx_session
 from vflc_runtime.engines.onnx_memory import read_before_written, sized_by_data, unjoined
-from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
+from vflc_runtime.engines.onnx_rows_graphs import TAKEN, row_adder, row_updater
 from vflc_runtime.engines.onnx_session import GraphSession, ort_value, self_contained, session, short
 from vflc_runtime.errors import Failure
 
@@ -363,8 +363,8 @@ def test_rows_are_updated_where_they_lie(
         given["kept"] = kept
     weight, apart = np.concatenate(tables, axis=1), np.split(kept, len(slots), axis=1) if slots else []
     if taken:
-        given["weight"] = weight[rows] + 1  # caught up: not as the tables have it
-        given |= {"slots": kept[rows] + 1} if slots else {}
+        for name, array in zip(["weight", *slots], [weight, *apart], strict=True):
+            given[TAKEN + name] = array[rows] + 1  # caught up: not as the tables have it
     before = [table.copy() for table in (weight, *apart)]
     new, new_slots = by_hand(
         before[0][rows] + taken, summed[:3], step, [slot[rows] + taken for slot in before[1:]]

@@ -14,7 +14,7 @@ from vflc_runtime.bundle.plan_rows import CatchUp, ReplaySteps
 from vflc_runtime.engines.buffers import TableGroup
 from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.onnx_replay import RowsReplayer
-from vflc_runtime.engines.onnx_rows_graphs import row_reader
+from vflc_runtime.engines.onnx_rows_graphs import TAKEN, row_reader
 from vflc_runtime.engines.onnx_session import CPU, load_series, ort_value
 
 BLOCK_NUMBERS = 1 << 20
@@ -34,12 +34,12 @@ class Reader(Protocol):
 
     block_rows: int
 
-    def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
+    def catch_up(self, rows: Indices, step: int) -> Sequence[Any]:
         """Rows [rows] of the tables become what they are after `step` steps.
 
         Returns:
-            The same rows of all tables, [rows, width], and of all slots, [rows, slots · width]: OrtValues,
-            which may be left to be written by an update.
+            The same rows of all tables side by side, and of each slot, [rows, width] each: OrtValues, which
+            may be left to be written by an update.
         """
         ...
 
@@ -85,6 +85,7 @@ class RowsReader:
         self._precision, self._group, self._tables, self._history = plan.precision, group, tables, history
         widths = [table.shape[1] for table in tables]
         self._session = row_reader(plan, group.optimizer, widths, group.slot_widths)
+        self._taken = [TAKEN + name for name in ("weight", *group.slot_widths)]
         self._binding = self._bound(tables, group.kept)
         self.block_rows = max(1, BLOCK_NUMBERS // group.width)
 
@@ -98,20 +99,20 @@ class RowsReader:
             binding.bind_ortvalue_input("kept", ort_value(kept))
         return binding
 
-    def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
+    def catch_up(self, rows: Indices, step: int) -> Sequence[Any]:
         """See `Reader`."""
         assert self._group.last is not None
         return self._run(self._binding, rows, self._group.last[rows], step)
 
-    def _run(self, binding: Any, rows: Indices, last: Indices, step: int) -> tuple[Any, Any]:
+    def _run(self, binding: Any, rows: Indices, last: Indices, step: int) -> Sequence[Any]:
         missed = self._history.numbers(last, step, self._precision)
         binding.bind_ortvalue_input("rows", ort_value(rows))
         binding.bind_ortvalue_input("missed", ort_value(missed))
-        for name in ("weight", "slots") if self._group.slot_widths else ("weight",):
+        for name in self._taken:
             binding.bind_output(name, CPU)
         self._session.run_with_iobinding(binding, None)
-        outputs, tables = binding.get_outputs(), len(self._tables)
-        return outputs[tables], outputs[tables + 1] if self._group.slot_widths else None
+        outputs: Sequence[Any] = binding.get_outputs()
+        return [outputs[index] for index in range(len(self._tables), len(outputs))]
 
     def current(self, step: int) -> list[Array]:
         """See `Reader`."""
@@ -137,18 +138,18 @@ class RowsReader:
     def settle(self, step: int) -> None:
         """See `Reader`."""
         assert self._group.last is not None
-        for block, slots in self._blocks(self._tables, step):
-            if slots is not None:
-                self._group.kept[block] = slots.numpy()
+        for block, (_, *slots) in self._blocks(self._tables, step):
+            for name, slot in zip(self._group.slot_widths, slots, strict=True):
+                self._group.slot(name)[block] = slot.numpy()
         self._group.last.fill(step)
         self._group.changed.fill(True)
 
     def _blocks(self, tables: Sequence[Array], step: int) -> Any:
-        """Lets `tables` catch up, and gives the slots of each block of rows."""
+        """Lets `tables` catch up, and gives each block of rows with what `_run` gives."""
         group = self._group
         assert group.last is not None
         for start in range(0, len(group.last), self.block_rows):
             block = slice(start, start + self.block_rows)
             last = group.last[block]
             binding = self._bound([table[block] for table in tables], group.kept[block])
-            yield block, self._run(binding, np.arange(len(last)), last, step)[1]
+            yield block, self._run(binding, np.arange(len(last)), last, step)

@@ -43,18 +43,16 @@ class RowsReplayer:
         numbers = self._block * group.width
         self._parts = {name: np.empty(numbers, plan.precision) for name in ("weight", *group.slot_widths)}
         self._nothing = np.zeros(numbers, plan.precision)
-        self._taken: tuple[Array, ...] = ()
+        self._taken: list[Array] = []
         self._rounds = TableSweep(len(group.kept), self._block)
 
-    def catch_up(self, rows: Indices, step: int) -> tuple[Any, Any]:
+    def catch_up(self, rows: Indices, step: int) -> Sequence[Any]:
         """See `Reader`."""
         self._rounds.go(self._replay(rows, step), lambda part: self._replay(part, step))
-        weight, slots = (
-            np.concatenate([table[rows] for table in self._tables], axis=1),
-            self._group.kept[rows],
-        )
-        self._taken = weight, slots  # an OrtValue does not keep its array alive
-        return ort_value(weight), ort_value(slots)
+        weight = np.concatenate([table[rows] for table in self._tables], axis=1)
+        slots = [self._group.slot(name)[rows] for name in self._group.slot_widths]
+        self._taken = [weight, *slots]  # an OrtValue does not keep its array alive
+        return [ort_value(each) for each in self._taken]
 
     def current(self, step: int) -> list[Array]:
         """See `Reader`."""

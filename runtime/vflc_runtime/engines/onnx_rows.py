@@ -16,7 +16,7 @@ from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.engines.buffers import Buffers, TableGroup
 from vflc_runtime.engines.missed import History
 from vflc_runtime.engines.onnx_catch_up import RowsReader, make_reader
-from vflc_runtime.engines.onnx_rows_graphs import row_adder, row_updater
+from vflc_runtime.engines.onnx_rows_graphs import TAKEN, row_adder, row_updater
 from vflc_runtime.engines.onnx_session import OrtValues, ort_value
 from vflc_runtime.engines.updates import DistinctRows, clip_tables
 from vflc_runtime.memory import ask_for, far_file
@@ -54,6 +54,7 @@ class RowsUpdater:
         widths = [table.shape[1] for table in tables]
         self._clip_norm = optimizer.clip_norm
         parts, taken = len(self._ids), self.reader is not None
+        self._taken = [TAKEN + name for name in ("weight", *group.slot_widths)]
         threads = all_threads if self._reads is None else 1
         if self._clip_norm is None:
             self._updater = row_updater(plan, optimizer, widths, group.slot_widths, parts, taken, threads)
@@ -106,11 +107,10 @@ class RowsUpdater:
             return
         self._find(parts)
         if len(self._rows):
-            weight, slots = self.reader.catch_up(self._rows, step - 1)
+            taken = self.reader.catch_up(self._rows, step - 1)
             self._group.changed[self._rows] = True
-            self._binding.bind_ortvalue_input("weight", weight)
-            if self._group.slot_widths:
-                self._binding.bind_ortvalue_input("slots", slots)
+            for name, value in zip(self._taken, taken, strict=True):
+                self._binding.bind_ortvalue_input(name, value)
 
     def _parts(self, values: OrtValues) -> Sequence[Array]:
         """The ids that the batch reads, as they came."""
@@ -176,7 +176,8 @@ class RowsUpdater:
             clipped = self._clipped(values, self._clip_norm)
             bind("gradient", ort_value(clipped))
         self._updater.run_with_iobinding(self._binding, None)
-        self._group.changed[rows] = True
+        if self.reader is None:  # where there is one, `catch_up` has marked them
+            self._group.changed[rows] = True
         if self._group.last is not None:
             self._group.last[rows] = step
 

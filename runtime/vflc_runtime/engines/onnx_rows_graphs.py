@@ -14,6 +14,8 @@ from vflc_runtime.engines.onnx_session import onnx_errors, read_model, short
 
 OPTIMIZER, CATCH_UP = "optimizer.", "catch_up."
 """What the names of an optimizer's graphs begin with where they are part of another."""
+TAKEN = f"{CATCH_UP}new."
+"""What the names of rows begin with that were taken out and have caught up."""
 
 
 @cache
@@ -34,8 +36,8 @@ def row_reader(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: M
 
     The session takes `rows` [n], of each of them the numbers `missed` [n, …], each `table.INDEX` and
     `kept` [rows, all slots' widths]. It gives `new.table.INDEX`, which must be bound to the memory of
-    what they were: only the rows named are written. It gives these rows as well, side by side, as
-    `weight` [n, all tables' widths] and `slots` [n, all slots' widths], which `kept` does not have yet.
+    what they were: only the rows named are written. It gives these rows as well, all tables side by side, as
+    `TAKEN.weight` and `TAKEN.SLOT` [n, all tables' widths] each; `kept` does not have the slots yet.
     Where there are no slots, there is no `kept`.
     """
     from onnx import compose
@@ -48,12 +50,9 @@ def row_reader(plan: Plan, optimizer: Optimizer, tables: Sequence[int], slots: M
     add.take("rows", kept, {f"{CATCH_UP}{name}": width for name, width in slots.items()})
     add.take(None, ["missed"], {f"{CATCH_UP}missed.{each.name}": 1 for each in more.missed})
     add.extend(compose.add_prefix(read_model(plan, more.graph), CATCH_UP).graph)
-    add("Identity", f"{CATCH_UP}new.weight", to="weight")
-    if slots:
-        add.take(None, [f"{CATCH_UP}new.{name}" for name in slots], {"slots": sum(slots.values())})
-    add.put("rows", stored, ["weight"])
+    add.put("rows", stored, [TAKEN + "weight"])
     try:
-        outputs = [*(f"new.{name}" for name in stored), "weight", *(["slots"] if slots else [])]
+        outputs = [*(f"new.{name}" for name in stored), *(TAKEN + name for name in ("weight", *slots))]
         return add.session(["missed", *kept, *stored], ["rows"], outputs)
     except onnx_errors() as error:
         raise damaged(f"{more.graph!r} of {plan.place!r} reads no rows: {short(error)}") from None
@@ -77,7 +76,7 @@ def row_updater(
 
     Where `parts` are given, it takes what `row_adder` takes in place of `gradient`, and adds up itself;
     `count` is one more than there are rows. Where the rows are `taken` out already, they are given as
-    `weight` and `slots`, as `row_reader` makes them. `threads` are used where our own operators are.
+    `row_reader` makes them. `threads` are used where our own operators are.
     """
     from onnx import compose
 
@@ -88,16 +87,15 @@ def row_updater(
         floats, positions = add.sum(tables, parts, to="gradient")
         integers += ["count", *positions]
     if taken:
-        floats += ["weight", *(["slots"] if slots else [])]
-        add.take(None, ["slots"] if slots else [], {f"old.{name}": width for name, width in slots.items()})
+        floats += add.given({TAKEN + name: sum(tables) for name in ("weight", *slots)})
     else:
-        add.take("rows", [*stored], {"weight": sum(tables)})
-        add.take("rows", [*kept], {f"old.{name}": width for name, width in slots.items()})
+        add.take("rows", [*stored], {f"{TAKEN}weight": sum(tables)})
+        add.take("rows", [*kept], {TAKEN + name: width for name, width in slots.items()})
     # element by element, whatever the shape: an optimizer's graph on vectors takes rows as they lie
-    for name in ("weight", "gradient", "step"):
+    for name in ("gradient", "step"):
         add("Identity", name, to=OPTIMIZER + name)
-    for name in slots:
-        add("Identity", f"old.{name}", to=OPTIMIZER + name)
+    for name in ("weight", *slots):
+        add("Identity", TAKEN + name, to=OPTIMIZER + name)
     add.extend(compose.add_prefix(read_model(plan, optimizer.graph), OPTIMIZER).graph)
     add.put("rows", {**stored, **kept}, [f"{OPTIMIZER}new.{name}" for name in ("weight", *slots)])
     try:

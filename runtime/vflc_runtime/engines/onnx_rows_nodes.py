@@ -35,6 +35,7 @@ class RowsNodes:
 
         self.graph = GraphProto(name="rows")
         self.precision = precision
+        self._shapes: dict[str, list[str | int]] = {}
         self.element = int(helper.np_dtype_to_tensor_dtype(np.dtype(precision)))
 
     def __call__(self, op: str, *inputs: str, to: str, **attributes: Any) -> str:
@@ -115,6 +116,11 @@ class RowsNodes:
             sizes = self.constant([*to.values()])
             self.graph.node.append(helper.make_node("Split", [*value, sizes], [*to], axis=1))
 
+    def given(self, widths: Mapping[str, int]) -> list[str]:
+        """Names for `session` of inputs [n, width]: what is fused must know their shapes."""
+        self._shapes |= {name: ["n", width] for name, width in widths.items()}
+        return [*widths]
+
     def extend(self, graph: onnx.GraphProto) -> None:
         """Adds all of another graph."""
         self.graph.node.extend(graph.node)
@@ -126,7 +132,7 @@ class RowsNodes:
 
         types = {**dict.fromkeys(floats, self.element), **dict.fromkeys(integers, TensorProto.INT64)}
         info, graph = helper.make_tensor_value_info, self.graph
-        graph.input.extend(info(name, type_, None) for name, type_ in types.items())
+        graph.input.extend(info(name, type_, self._shapes.get(name)) for name, type_ in types.items())
         graph.output.extend(info(name, self.element, None) for name in outputs)
         model = helper.make_model(graph, opset_imports=self._opsets(), ir_version=IR_VERSION)
         return own_session(model, self.threads, self.precision)
