@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vflc_kernels import library
 
 Whole = NDArray[np.int64]
-_SCALES = {"float32": "vflc_users_scale_float32", "float64": "vflc_users_scale_float64"}
+_KINDS = ("float32", "float64")
 
 
 class UserKernels:
@@ -25,12 +25,14 @@ class UserKernels:
     def __init__(self, path: str) -> None:
         loaded = ctypes.CDLL(path)
         self._order, self._distinct = loaded.vflc_users_order, loaded.vflc_users_distinct
-        self._batches = loaded.vflc_users_batches
-        self._scales = {kind: loaded[name] for kind, name in _SCALES.items()}
-        self._order.restype = self._distinct.restype = ctypes.c_int64
-        self._batches.restype = None
-        for scale in self._scales.values():
-            scale.restype = None
+        self._batches, self._uniform = loaded.vflc_users_batches, loaded.vflc_users_uniform
+        self._lost, self._scale = (
+            {kind: loaded[f"vflc_users_{name}_{kind}"] for kind in _KINDS} for name in ("lost", "scale")
+        )
+        for counting in (self._order, self._distinct, *self._lost.values()):
+            counting.restype = ctypes.c_int64
+        for silent in (self._batches, self._uniform, *self._scale.values()):
+            silent.restype = None
 
     def order(self, streams: NDArray[np.uint64], counts: Whole) -> Whole:
         """The numbers of each user's `counts` [user] examples, as `streams` [user] order them: [example]."""
@@ -63,10 +65,20 @@ class UserKernels:
         _enough(count)
         return found[:count], owner[:count], ends, slots
 
+    def uniform(self, streams: NDArray[np.uint64], size: int) -> NDArray[np.float64]:
+        """The first numbers in [0, 1) of each stream: [user, size]."""
+        numbers = np.empty((len(streams), size))
+        self._uniform(_at(streams), _size(streams), ctypes.c_int64(size), _at(numbers))
+        return numbers
+
+    def lost(self, first: NDArray[Any], change: NDArray[Any]) -> bool:
+        """Turns numbers `change` [*] into what they lost since `first` [*]; whether that is finite."""
+        return bool(self._lost[str(change.dtype)](_at(first), _at(change), ctypes.c_int64(change.size)))
+
     def scale(self, rows: NDArray[Any], factors: NDArray[Any]) -> None:
         """Multiplies rows [row, …] by factors [row]; what is multiplied by 0 becomes 0, whatever it was."""
         width = ctypes.c_int64(rows.size // max(len(rows), 1))
-        self._scales[str(rows.dtype)](_at(rows), _at(factors), _size(rows), width)
+        self._scale[str(rows.dtype)](_at(rows), _at(factors), _size(rows), width)
 
 
 def user_kernels() -> UserKernels | None:

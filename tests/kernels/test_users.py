@@ -9,7 +9,7 @@ import vflc_kernels
 from hypothesis import given
 from hypothesis import strategies as st
 from vflc_kernels.users import user_kernels
-from vflc_runtime.population import copies, delta, users
+from vflc_runtime.population import copies, delta, random, users
 
 pytestmark = pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
 
@@ -64,8 +64,8 @@ def test_batches(counts: list[int], batch: int, share: float, seed: int) -> None
 def test_distinct_ids(counts: list[int], shapes: list[tuple[int, ...]], data: st.DataObject) -> None:
     each, owner, _ = examples(counts)
     size, least = data.draw(st.sampled_from([1, 5, 4000, 2**31 - 1])), data.draw(st.sampled_from([-1, 0]))
-    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    columns = [random.integers(least, size, (len(owner), *shape)).astype(np.int32) for shape in shapes]
+    drawn = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    columns = [drawn.integers(least, size, (len(owner), *shape)).astype(np.int32) for shape in shapes]
     group: Any = SimpleNamespace(users=each, counts=each, owner=owner)
     kernels = user_kernels()
     assert kernels is not None
@@ -77,14 +77,39 @@ def test_distinct_ids(counts: list[int], shapes: list[tuple[int, ...]], data: st
         np.testing.assert_array_equal(ours[0][slots[there] - 1], column[there])
 
 
+@given(st.integers(0, 9), st.integers(0, 40))
+def test_uniform(count: int, size: int) -> None:
+    streams = np.random.default_rng(size).integers(0, 2**64, count, np.uint64)
+    with pytest.MonkeyPatch.context() as patch:
+        ours, theirs = both(patch, random, lambda: random.uniform(streams, size))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@given(st.integers(0, 70), st.sampled_from([np.float32, np.float64]), st.data())
+def test_lost(size: int, kind: type, data: st.DataObject) -> None:
+    drawn = np.random.default_rng(size)
+    first, after = drawn.normal(size=(2, size)).astype(kind)
+    extreme = data.draw(st.sampled_from([None, np.inf, -np.inf, np.nan, np.finfo(kind).max]))
+    if extreme is not None and size:
+        after[data.draw(st.integers(0, size - 1))] = extreme
+    change: list[Array] = []
+
+    def lost() -> bool:
+        change.append(after.copy())
+        return delta._lost(first, change[-1])
+
+    with pytest.MonkeyPatch.context() as patch:
+        ours, theirs = both(patch, delta, lost)
+    assert ours == theirs == bool(np.isfinite(change[0]).all())
+    np.testing.assert_array_equal(*change)
+
+
 @given(st.integers(0, 40), st.integers(0, 9), st.sampled_from([np.float32, np.float64]))
 def test_scaled(rows: int, width: int, kind: type) -> None:
-    random = np.random.default_rng(rows * 10 + width)
-    change = random.normal(size=(rows, width)).astype(kind)
-    change[random.uniform(size=change.shape) < 0.1] = random.choice(
-        [np.inf, np.nan, -0.0, -np.finfo(kind).max]
-    )
-    factors = random.choice([0.0, 1.0, 0.1, 7.0], rows).astype(kind)
+    drawn = np.random.default_rng(rows * 10 + width)
+    change = drawn.normal(size=(rows, width)).astype(kind)
+    change[drawn.uniform(size=change.shape) < 0.1] = drawn.choice([np.inf, np.nan, -0.0, -np.finfo(kind).max])
+    factors = drawn.choice([0.0, 1.0, 0.1, 7.0], rows).astype(kind)
 
     def scaled() -> Array:
         made = change.copy()

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <utility>
 #include <vector>
@@ -57,8 +58,15 @@ INLINE uint64_t mixed(uint64_t z) {
   return z ^ z >> 31;
 }
 
-INLINE uint64_t drawn(uint64_t stream, int64_t number) {
-  return mixed(stream + (static_cast<uint64_t>(number) + 1) * 0x9E3779B97F4A7C15) >> 16;
+INLINE uint64_t at(uint64_t stream, int64_t position) {
+  return mixed(stream + (static_cast<uint64_t>(position) + 1) * 0x9E3779B97F4A7C15);
+}
+
+INLINE uint64_t drawn(uint64_t stream, int64_t number) { return at(stream, number) >> 16; }
+
+FOR_EACH_PROCESSOR void draw_uniform(uint64_t stream, int64_t count, double* numbers) {
+  for (int64_t position = 0; position < count; ++position)
+    numbers[position] = static_cast<double>(static_cast<int64_t>(at(stream, position) >> 11)) * 0x1p-53;
 }
 
 void order(uint64_t stream, int64_t count, Sorter& sorter, int64_t* numbers) {
@@ -99,6 +107,36 @@ int64_t distinct(const int32_t* const* ids, const int64_t* widths, int64_t colum
   for (int64_t column = 0; column < columns; at += count * widths[column], ++column)
     std::copy_n(places.begin() + at, count * widths[column], slots[column] + start * widths[column]);
   return rows;
+}
+
+// 1 where a number is not finite: all bits of its exponent are set.
+INLINE uint32_t endless(float number) {
+  uint32_t bits;
+  std::memcpy(&bits, &number, sizeof bits);
+  return (bits & 0x7F800000) == 0x7F800000;
+}
+INLINE uint32_t endless(double number) {
+  uint64_t bits;
+  std::memcpy(&bits, &number, sizeof bits);
+  return (bits & 0x7FF0000000000000) == 0x7FF0000000000000;
+}
+
+template <class T>
+INLINE bool lost_numbers(const T* first, T* change, int64_t count) {
+  uint32_t any = 0;
+#pragma GCC ivdep
+  for (int64_t index = 0; index < count; ++index) {
+    change[index] = first[index] - change[index];
+    any |= endless(change[index]);
+  }
+  return !any;
+}
+
+FOR_EACH_PROCESSOR bool lost(const float* first, float* change, int64_t count) {
+  return lost_numbers(first, change, count);
+}
+FOR_EACH_PROCESSOR bool lost(const double* first, double* change, int64_t count) {
+  return lost_numbers(first, change, count);
 }
 
 template <class T>
@@ -166,6 +204,19 @@ EXPORT int64_t vflc_users_distinct(const int64_t* counts, int64_t users, const i
   return total;
 } catch (const std::exception&) {
   return -1;
+}
+
+// Numbers in [0, 1): the first `size` of each user's stream [user, size].
+EXPORT void vflc_users_uniform(const uint64_t* streams, int64_t users, int64_t size, double* numbers) {
+  for (int64_t user = 0; user < users; ++user) draw_uniform(streams[user], size, numbers + user * size);
+}
+
+// Makes of what numbers became what they lost; 1 where all of that is finite, otherwise 0.
+EXPORT int64_t vflc_users_lost_float32(const float* first, float* change, int64_t count) {
+  return lost(first, change, count);
+}
+EXPORT int64_t vflc_users_lost_float64(const double* first, double* change, int64_t count) {
+  return lost(first, change, count);
 }
 
 // Multiplies rows [row, width] by `factors` [row]; by 0 they become 0 whatever they were.

@@ -54,10 +54,8 @@ def changes_of(state: GroupState, first: Mapping[str, Array]) -> Changes:
     """
     settings, group = state.settings, state.group
     changes = {name: state.rows_of(name) for name in first}
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped below
-        for name, change in changes.items():
-            np.subtract(first[name], change, out=change)
-    whole = _finite(state, changes)
+    known = [_lost(first[name], change) for name, change in changes.items()]
+    whole = np.ones(len(group.users), np.bool_) if all(known) else _finite(state, changes)
     examples = group.update.examples if settings.weighting == "examples" else 1
     weight = np.where(state.whole & whole, examples, 0)
     scale = weight.astype(np.float64)
@@ -71,10 +69,18 @@ def changes_of(state: GroupState, first: Mapping[str, Array]) -> Changes:
     return Changes(changes, weight.astype(np.int32), whole)
 
 
+def _lost(first: Array, change: Array) -> bool:
+    """Makes a contiguous `change`, what numbers became, what they lost; whether all of it is finite."""
+    kernels = user_kernels()
+    if kernels is not None:
+        return kernels.lost(np.ascontiguousarray(first, change.dtype), change)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dropped
+        np.subtract(first, change, out=change)
+    return finite(change)
+
+
 def _finite(state: GroupState, changes: Mapping[str, Array]) -> NDArray[np.bool_]:
     """Whose changes are finite in every number."""
-    if all(finite(change) for change in changes.values()):
-        return np.ones(len(state.group.users), np.bool_)
     return np.equal(_by_user(state, changes, lambda numbers: ~np.isfinite(numbers)), 0.0)
 
 

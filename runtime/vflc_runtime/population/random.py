@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from vflc_common.arrays import Indices, Words
+from vflc_kernels.users import user_kernels
 
 from vflc_runtime.bundle.plan import Initializer
 from vflc_runtime.engines.initial import glorot_scale
@@ -71,6 +72,9 @@ def ranks(drawn: Words) -> Indices:
 
 def uniform(streams: Words, size: int) -> NDArray[np.float64]:
     """Numbers in [0, 1): [user, size]."""
+    kernels = user_kernels()
+    if kernels is not None:
+        return kernels.uniform(streams, size)
     words = at(streams[:, None], np.arange(size)[None])
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
