@@ -32,6 +32,8 @@ GREETING = 5.0
 """Seconds that the handshake of who connects may take in all."""
 STRANGERS = 64
 """Connections of those who have not shown a certificate yet, or not that of a peer."""
+EACH = 16
+"""Connections of one peer: some may be left of links that broke, or of a second process of it."""
 _OTHER = "it speaks TLS, but not as at a tls:// address"
 
 
@@ -115,7 +117,7 @@ class TlsServer(PlainServer):
     ) -> None:
         super().__init__(place, acceptor, links, largest, fail)
         self.port = acceptor.port
-        self._strangers, self._peers = Crowd(min(STRANGERS, allowed_connections())), Crowd(4 * len(links))
+        self._strangers, self._peers = Crowd(min(STRANGERS, allowed_connections())), Crowd(EACH * len(links))
 
     def _admitted(self, stream: Stream) -> bool:
         self._strangers.add(stream, cast(TlsStream, stream).network)
