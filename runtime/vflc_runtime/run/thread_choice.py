@@ -19,21 +19,20 @@ import vflc_kernels
 from vflc_common.words import DEFAULT_ENGINE
 
 LOG = logging.getLogger("vflc_runtime.threads")
-WARM_STEPS = 16
-"""Steps before the first that is counted."""
-BLOCK_STEPS, BLOCK_SECONDS = 8, 0.05
-"""A number of threads is tried for at least so many steps and seconds at a time."""
-ROUNDS = 8
+PAUSE = 10.0
+"""Seconds of steps, at least, before numbers are tried, first and again: short runs are spared."""
+BLOCK_STEPS, BLOCK_SECONDS = 8, 0.2
+"""A number of threads is tried for at least so many steps and seconds at a time: in much shorter ones one
+thread has the time that two left to others before."""
+ROUNDS = 6
 """Of two numbers that are compared, one after the other is tried as many times."""
-CLEARLY, MOSTLY = 0.97, 0.75
+CLEARLY, MOSTLY = 0.9, 0.75
 """Steps by fewer threads take clearly less time where they take less than the first share of it, and any
 less in the second share of rounds: beside busy neighbours times are far apart by chance, too."""
 FAR, SURE_ROUNDS = 1.15, 3
 """Where times are further apart than this, the same way in each of the first rounds, these are all."""
 TRYING = 0.005
 """The share of all time that trying may cost."""
-PAUSE = 10.0
-"""Seconds of steps, at least, before numbers are tried again."""
 
 
 class ThreadChoice:
@@ -82,9 +81,10 @@ def searching(most: int) -> Generator[int, float, None]:
 
     Tries `most`, half as many and so on, as long as fewer are better, and uses the best for a while.
     """
-    for _ in range(WARM_STEPS):
-        yield most
+    used, left = most, PAUSE
     while True:
+        while left > 0:
+            left -= yield used
         used, lost = most, 0.0
         while used > 1:
             many, few, mostly = yield from _in_turn(used, used // 2)
@@ -98,8 +98,6 @@ def searching(most: int) -> Generator[int, float, None]:
             used //= 2
         LOG.debug("%d of %d threads are used", used, most)
         left = max(PAUSE, lost / TRYING)
-        while left > 0:
-            left -= yield used
 
 
 @dataclass(slots=True)
