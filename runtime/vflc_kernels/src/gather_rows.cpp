@@ -56,7 +56,7 @@ void gather(const Context& context) {
   const int64_t rows = shape.sizes[0], width = shape.sizes[1], count = made.count();
   made.sizes[made.rank++] = width;
   T* to = context.output<T>(0, made);
-  if (count == 0) return;
+  if (made.count() == 0) return;
   if (rows == 0) throw std::runtime_error("a row is none of a table's");
   std::atomic<bool> there{true};
   context.parallel(static_cast<size_t>((count + kPart - 1) / kPart), [&](size_t part) {
