@@ -83,6 +83,8 @@ def user_steps(
     """
     from onnx import AttributeProto, helper
 
+    if not given.feeds and not given.ids:
+        raise Unable  # only what is fed says how many batches there are
     code = Code(precision, len(given.feeds))
     values: dict[str, Value] = {}
     for number, (name, shape) in enumerate(given.feeds.items()):

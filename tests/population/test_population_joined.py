@@ -102,6 +102,18 @@ def test_a_gradient_of_two_tables_is_added_up_for_each(tmp_path: Path) -> None:
         np.testing.assert_allclose(weight, two.hub.weights[name], rtol=1e-11, atol=1e-13)
 
 
+def test_a_phase_that_reads_no_column_runs_too(tmp_path: Path) -> None:
+    """The local weights learn from their penalty alone: their steps are fed nothing."""
+    text = SPEC.replace("SCORE", DOT.replace("taste,", "stop_gradient(taste),"))
+    text = text.replace("SETTINGS", SETTINGS["sgd"] + "  keep_local true")
+    source = table(ratings())
+    one, two = (rounds_of(compiled(text, tmp_path), source) for _ in range(2))
+    two.pool.runner._users._joined = {}  # type: ignore[attr-defined]
+    for number in range(2):
+        assert two.step(number).scores == pytest.approx(one.step(number).scores, rel=1e-12)
+    np.testing.assert_allclose(one.kept["taste"], two.kept["taste"], rtol=1e-11, atol=1e-13)
+
+
 @pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
 def test_no_bit_of_a_user_depends_on_threads_or_on_others(tmp_path: Path) -> None:
     text = SPEC.replace("SCORE", DEEP).replace("SETTINGS", SETTINGS["adam"])
