@@ -111,7 +111,9 @@ class DeviceGraph:
             binding.bind_output(name, device.ort)
         device.run(self._any, binding)
         made: DeviceValues = {}
-        for name, value in zip(self._outputs, binding.get_outputs(), strict=True):
+        values = binding.get_outputs()  # by number: going through all ends with an error inside
+        for index, name in enumerate(self._outputs):
+            value = values[index]
             dtype = _DTYPES[value.data_type()]
             made[name] = DeviceArray(device, value.data_ptr(), value.shape(), dtype, value)
         for name, home in self._homes.items():
