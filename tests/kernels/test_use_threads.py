@@ -56,8 +56,8 @@ def test_other_threads_sleep() -> None:
         return sum(start[name] != end[name] for name in own)
 
     assert woken(1) == 0
-    assert woken(0) > 0
-    assert 0 < woken(2) <= woken(0)
+    for threads in (0, 2):  # this thread may have done all before another is awake, but not every time
+        assert any(woken(threads) for _ in range(20))
 
 
 def asleep(names: set[str]) -> dict[str, Any]:
