@@ -1,6 +1,8 @@
 // The distinct ids of a batch, for Python: at a small batch numpy's calls take longer than what they do.
 #include <cstdint>
 
+#include "export.h"
+
 namespace {
 
 // Ids of a part: 32 bits wide where `narrow`, else 64.
@@ -26,10 +28,8 @@ void each(const Part* parts, int64_t count, const Action& action) {
 // Writes the distinct ids of some `parts`, in the order of their last occurrence, and of each id the position among
 // them; where it is -1, one past the last. Returns how many there are, or -1 where an id is none of `rows`. `marks` has
 // a number for each row, whatever it is; both results have room for all ids.
-extern "C" __attribute__((visibility("default"))) int64_t vflc_kernels_distinct(int64_t rows, int64_t* marks,
-                                                                                const Part* parts, int64_t count,
-                                                                                int64_t* distinct,
-                                                                                int64_t* positions) {
+EXPORT int64_t vflc_kernels_distinct(int64_t rows, int64_t* marks, const Part* parts, int64_t count, int64_t* distinct,
+                                     int64_t* positions) {
   bool fits = true;
   each(parts, count, [&](int64_t, int64_t id) { fits &= id >= -1 && id < rows; });
   if (!fits) return -1;
