@@ -42,7 +42,7 @@ def writing(path: Path) -> Iterator[None]:
 def _number(error: Exception) -> int | None:
     if isinstance(error, OSError) and error.errno:
         return error.errno
-    found = re.search(r"(?:errno|os error) (\d+)", str(error))  # Arrow and safetensors put it into the text
+    found = re.search(r"(?:[Ee]rrno|os error) (\d+)", str(error))  # so say Arrow, safetensors, shutil
     return int(found[1]) if found else None
 
 
