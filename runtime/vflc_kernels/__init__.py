@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -69,17 +70,31 @@ def products(bfloat16: bool) -> str | None:
     return None if found is None else found.decode("ascii")
 
 
+@contextmanager
+def pooled(threads: int) -> Iterator[None]:
+    """Shares out operators of sessions that the calling thread makes in here by so many threads of one pool.
+
+    The pool is the process's. With 0, or outside, they are shared out by the threads of their session. Bits
+    do not depend on it. Only where the extension is used.
+    """
+    _setter("vflc_kernels_new_operators")(threads)
+    try:
+        yield
+    finally:
+        _setter("vflc_kernels_new_operators")(0)
+
+
 def use_threads(most: int) -> None:
-    """Operators that the calling thread runs are shared out by so many threads of their session; 0 for all.
+    """Operators that the calling thread runs are shared out by so many of the threads they have; 0 for all.
 
     Bits do not depend on it. Only where the extension is used.
     """
-    _use_threads()(most)
+    _setter("vflc_kernels_threads")(most)
 
 
 @cache
-def _use_threads() -> Callable[[int], None]:
-    function = ctypes.CDLL(str(_built())).vflc_kernels_threads
+def _setter(name: str) -> Callable[[int], None]:
+    function = ctypes.CDLL(str(_built()))[name]
     function.argtypes, function.restype = (ctypes.c_int,), None
     return function
 

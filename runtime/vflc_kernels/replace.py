@@ -9,17 +9,21 @@ from vflc_kernels.dense import dense
 from vflc_kernels.fuse import fuse
 from vflc_kernels.gathers import gathers
 from vflc_kernels.graphs import drop_identities, drop_unread, kinds
+from vflc_kernels.heavy import heavy
 from vflc_kernels.sums import sums
 
 if TYPE_CHECKING:
     import onnx
 
 
-def replace(model: onnx.ModelProto, bfloat16: bool = False) -> list[str]:
-    """Replaces in place, and says what, one text a node made; outputs are the same to rounding.
+def replace(model: onnx.ModelProto, bfloat16: bool = False) -> tuple[list[str], bool]:
+    """Replaces in place; outputs are the same to rounding.
 
     With `bfloat16` factors of matrix products are rounded to it, where this processor multiplies them faster.
     Where nothing is replaced, a caller should keep the model as it was.
+
+    Returns:
+        What it replaced, one text a node made, and whether what is left is heavy.
     """
     import onnx
 
@@ -30,4 +34,4 @@ def replace(model: onnx.ModelProto, bfloat16: bool = False) -> list[str]:
     texts = [*dense(graph, found, bfloat16), *fuse(graph, found), *sums(graph, found), *gathers(graph, found)]
     if texts and all(each.domain != DOMAIN for each in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
-    return texts
+    return texts, heavy(graph, found)

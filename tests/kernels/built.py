@@ -55,4 +55,4 @@ class Built:
 def replaced(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    return made, replace(made)
+    return made, replace(made)[0]

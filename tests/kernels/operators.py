@@ -34,7 +34,12 @@ def run_in_place(program: Program, given: Sequence[Array], into: Sequence[Array]
 
 
 def operator_session(
-    name: str, given: Sequence[Array], outputs: int, attributes: dict[str, Any], threads: int
+    name: str,
+    given: Sequence[Array],
+    outputs: int,
+    attributes: dict[str, Any],
+    threads: int = 1,
+    pooled: int = 0,
 ) -> Any:
     """The session of one node, whose outputs have the type of its last input."""
     names = [f"x{index}" for index in range(len(given))], [f"y{index}" for index in range(outputs)]
@@ -56,4 +61,5 @@ def operator_session(
     library = vflc_kernels.library()
     assert library is not None
     options.register_custom_ops_library(library)
-    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+    with vflc_kernels.pooled(pooled):
+        return onnxruntime.InferenceSession(model.SerializeToString(), options)

@@ -1,4 +1,4 @@
-"""Operators shared out by fewer threads than their session has: the same numbers, and the others sleep."""
+"""Operators shared out by fewer threads than they have: the same numbers, and the others sleep."""
 
 import time
 from collections.abc import Iterator
@@ -24,12 +24,13 @@ def all_threads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 9, 0])
-def test_numbers_are_the_same(threads: int) -> None:
+@pytest.mark.parametrize("own", [{"threads": THREADS}, {"pooled": THREADS}], ids=["session", "pool"])
+def test_numbers_are_the_same(threads: int, own: dict[str, int]) -> None:
     rng = np.random.default_rng(threads)
     x = rng.normal(size=200_003)
     program = Program(1, (Instruction("Exp", (0,)), Instruction("Add", (0, 1))), (2,))
-    session = operator_session("FusedDouble", [x], 1, program.attributes(), THREADS)
-    (due,) = session.run(None, {"x0": x})
+    (due,) = operator_session("FusedDouble", [x], 1, program.attributes()).run(None, {"x0": x})
+    session = operator_session("FusedDouble", [x], 1, program.attributes(), **own)
     vflc_kernels.use_threads(threads)
     for _ in range(20):
         (found,) = session.run(None, {"x0": x})

@@ -8,11 +8,15 @@
 #include <vector>
 
 #include "ort.h"
+#include "pool.h"
 
 constexpr int kMostDimensions = 8;
 
-// Threads that share out an operator's parts, of those that its session has, where it is this thread that runs the
-// session; 0 for all of them.
+// How many threads of this process's pool share out operators that the calling thread makes; 0 where it is those of
+// the operator's session.
+inline thread_local size_t threads_of_new = 0;
+
+// How many threads share out an operator, of those that it has, where it is the calling thread that runs it; 0 for all.
 inline thread_local size_t threads_at_most = 0;
 
 struct Shape {
@@ -61,7 +65,7 @@ class Info {
 // One run of a node.
 class Context {
  public:
-  Context(Ort ort, OrtKernelContext* context) : ort_(ort), context_(context) {}
+  Context(Ort ort, OrtKernelContext* context, size_t threads) : ort_(ort), context_(context), threads_(threads) {}
 
   size_t inputs() const { return count(Ort::input_count); }
   size_t outputs() const { return count(Ort::output_count); }
@@ -84,17 +88,19 @@ class Context {
     return static_cast<T*>(data(value));
   }
 
-  // Calls `part(i)`, which throws nothing, for i in 0..parts, by the threads of the session, in any order.
+  // Calls `part(i)`, which throws nothing, for i in 0..parts, by the threads that the operator has, in any order.
   template <class Part>
   void parallel(size_t parts, const Part& part) const {
-    const size_t most = threads_at_most;
-    if (parts == 1 || most == 1) {
+    const size_t most = threads_at_most ? threads_at_most : SIZE_MAX;
+    if (parts == 1 || most == 1 || threads_ == 1) {
       for (size_t index = 0; index < parts; ++index) part(index);
-    } else if (most == 0 || most >= parts) {
-      spread(parts, part);
+    } else if (threads_) {
+      in_pool(std::min(threads_, most), parts, call<Part>, erased(part));
+    } else if (most >= parts) {
+      by_session(parts, part);
     } else {
       std::atomic<size_t> next{0};
-      spread(most, [&](size_t) {
+      by_session(most, [&](size_t) {
         for (size_t index; (index = next.fetch_add(1, std::memory_order_relaxed)) < parts;) part(index);
       });
     }
@@ -102,10 +108,17 @@ class Context {
 
  private:
   template <class Part>
-  void spread(size_t parts, const Part& part) const {
-    void (*run)(void*, size_t) = [](void* part, size_t index) { (*static_cast<const Part*>(part))(index); };
-    ort_.call(Ort::parallel_for, static_cast<const OrtKernelContext*>(context_), run, parts, parts,
-              const_cast<void*>(static_cast<const void*>(&part)));
+  static void call(void* part, size_t index) {
+    (*static_cast<const Part*>(part))(index);
+  }
+  template <class Part>
+  static void* erased(const Part& part) {
+    return const_cast<void*>(static_cast<const void*>(&part));
+  }
+  template <class Part>
+  void by_session(size_t parts, const Part& part) const {
+    ort_.call(Ort::parallel_for, static_cast<const OrtKernelContext*>(context_), &call<Part>, parts, parts,
+              erased(part));
   }
   size_t count(Ort::Place place) const {
     size_t count = 0;
@@ -134,6 +147,7 @@ class Context {
 
   Ort ort_;
   OrtKernelContext* context_;
+  size_t threads_;
 };
 
 // What onnxruntime calls where an operator runs; nothing for the processor.
@@ -180,17 +194,18 @@ class Operator : public OrtOperator {
     first_version = [](const OrtOperator*) { return 1; };
     last_version = [](const OrtOperator*) { return INT32_MAX; };
     create_safely = [](const OrtOperator*, OrtTable table, const OrtKernelInfo* info, void** made) {
-      return safely(Ort(table), [&] { *made = new Made{Ort(table), Kernel(Info(Ort(table), info))}; });
+      return safely(Ort(table), [&] { *made = new Made{Ort(table), threads_of_new, Kernel(Info(Ort(table), info))}; });
     };
     compute_safely = [](void* made, OrtKernelContext* context) {
       auto& here = *static_cast<Made*>(made);
-      return safely(here.ort, [&] { here.kernel.compute(Context(here.ort, context)); });
+      return safely(here.ort, [&] { here.kernel.compute(Context(here.ort, context, here.threads)); });
     };
   }
 
  private:
   struct Made {
     Ort ort;
+    size_t threads;
     Kernel kernel;
   };
 

@@ -32,7 +32,10 @@ EXPORT const char* vflc_kernels_products(int bfloat16) {
 // How many regions ran by a loop of their own so far; for tests.
 EXPORT int64_t vflc_kernels_frequent() { return runs_of_frequent_programs(); }
 
-// Lets the calling thread's sessions share out operators of ours by so many of their threads; 0 for all.
+// Lets so many threads share out operators that the calling thread makes from now on; 0 for those of their session.
+EXPORT void vflc_kernels_new_operators(int threads) { threads_of_new = threads > 0 ? static_cast<size_t>(threads) : 0; }
+
+// Lets at most so many threads share out operators that the calling thread runs; 0 for all that they have.
 EXPORT void vflc_kernels_threads(int most) { threads_at_most = most > 0 ? static_cast<size_t>(most) : 0; }
 
 EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* base) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,36 +73,53 @@ def factors(plan: Plan, engine: str) -> tuple[str, Warned | None]:
     return plan.precision, Warned("VFL0781", message, help)
 
 
-@lru_cache(maxsize=128)
-def _replaced(content: bytes, bfloat16: bool, kernels: str) -> tuple[bytes, list[str]]:
-    """A graph with our operators, and what they replaced; kept, as a process often loads a bundle again.
+@dataclass(frozen=True)
+class Loadable:
+    """A graph as onnxruntime is to load it.
 
-    It takes twice as long as onnxruntime takes to load a small graph. `kernels` is all else it depends on.
+    Args:
+        content: the serialised model.
+        library: with the operators that it needs, if it needs any of ours.
+        heavy: whether operators of onnxruntime's own are worth threads.
+        replaced: by our operators, one text a node.
+    """
+
+    content: bytes
+    library: str | None
+    heavy: bool
+    replaced: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=128)
+def _replaced(content: bytes, bfloat16: bool, library: str, switched: str) -> Loadable:
+    """A graph with our operators; kept, as a process often loads a bundle again.
+
+    It takes twice as long as onnxruntime takes to load a small graph. `switched` is all else it depends on.
     """
     import onnx
     from vflc_kernels.replace import replace
 
     changed = onnx.ModelProto.FromString(content)
     try:
-        replaced = replace(changed, bfloat16)
+        replaced, heavy = replace(changed, bfloat16)
+        own = any(each.domain == vflc_kernels.DOMAIN for each in changed.opset_import)
+        if replaced:
+            content = changed.SerializeToString()
+        return Loadable(content, library if own else None, heavy, tuple(replaced))
     except (IndexError, KeyError, ValueError, onnx.shape_inference.InferenceError):
-        replaced = []  # no valid graph; onnxruntime says what is wrong with it
-    return changed.SerializeToString() if replaced else content, replaced
+        return Loadable(content, library, heavy=True)  # no valid graph; onnxruntime says why
 
 
-def with_kernels(model: onnx.ModelProto, bfloat16: bool) -> tuple[bytes, str | None]:
-    """A serialised model that does the same, and the library that it needs, if it needs one."""
+def with_kernels(model: onnx.ModelProto, bfloat16: bool) -> Loadable:
+    """A model that does the same, with our operators where there are any."""
     library, content = vflc_kernels.library(), model.SerializeToString()
     if library is None:
-        return content, None
+        return Loadable(content, None, heavy=True)
     once = _replaced if len(content) <= MOST_KEPT else _replaced.__wrapped__
-    changed, replaced = once(content, bfloat16, f"{vflc_kernels.switched()} {library}")
-    if not replaced:
-        own = any(each.domain == vflc_kernels.DOMAIN for each in model.opset_import)
-        return content, library if own else None
-    for text in replaced:
+    loadable = once(content, bfloat16, library, vflc_kernels.switched())
+    for text in loadable.replaced:
         LOG.debug("%s of outputs %s", text, ", ".join(each.name for each in model.graph.output))
-    return changed, library
+    return loadable
 
 
 def refuse_own_operators(model: onnx.ModelProto, path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnxruntime
+import vflc_kernels
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 from vflc_common.arrays import Array
 
@@ -37,11 +39,18 @@ def ort_value(array: Array) -> Any:
 
 
 def session(
-    model: bytes, threads: int, double: bool = False, bounded: bool = False, library: str | None = None
+    model: bytes,
+    threads: int,
+    double: bool = False,
+    bounded: bool = False,
+    library: str | None = None,
+    pooled: int = 0,
 ) -> Any:
     """The native session of a serialised model, which may use the operators of a `library`.
 
     What a `bounded` one computes lies, with that of all other bounded ones, in half of the machine's memory.
+    The library's operators are shared out by `pooled` threads, which all sessions of the process have in
+    common; by the session's own where it is 0.
 
     Threads spin for a moment between operators and stop when the session's turn is over: sessions
     and other programs share the cores, and a pool that goes on spinning takes them away. With 20 µs
@@ -65,7 +74,8 @@ def session(
         options.add_session_config_entry("session.use_env_allocators", "1")
     if double:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])._sess
+    with vflc_kernels.pooled(pooled) if library is not None else nullcontext():
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])._sess
 
 
 @cache
@@ -86,9 +96,16 @@ def load(plan: Plan, graph: str, threads: int, model: onnx.ModelProto | None = N
 
 
 def own_session(model: onnx.ModelProto, threads: int, precision: str, bfloat16: bool = False) -> Any:
-    """The session of a graph that vflc emitted or put together, with our operators where they are faster."""
-    content, library = with_kernels(model, bfloat16)
-    return session(content, threads, precision == "float64", library=library)
+    """The session of a graph that vflc emitted or put together, with our operators where they are faster.
+
+    Its threads are those that all sessions share, unless onnxruntime's own operators need some: its threads
+    would have to be woken in each session, and share out what one does as fast.
+    """
+    made = with_kernels(model, bfloat16)
+    double = precision == "float64"
+    if made.heavy:
+        return session(made.content, threads, double, library=made.library)
+    return session(made.content, 1, double, library=made.library, pooled=threads)
 
 
 def load_series(plan: Plan, graph: str) -> Callable[[Array], dict[str, Array]]:

@@ -145,7 +145,7 @@ class _Loaded:
         )
         domains = [helper.make_opsetid("", OPSET), helper.make_opsetid(vflc_kernels.DOMAIN, 1)]
         model = helper.make_model(graph, opset_imports=domains, ir_version=IR_VERSION)
-        self._session = session(model.SerializeToString(), threads, library=vflc_kernels.library())
+        self._session = session(model.SerializeToString(), 1, library=vflc_kernels.library(), pooled=threads)
 
     def run(self, feeds: Mapping[str, Array], arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Changes arrays in place."""
