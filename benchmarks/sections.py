@@ -85,9 +85,9 @@ SECTIONS = (
         "Beside Keras `fit`, unsplit, the goal is 10 at a million rows; *products alone* is what numpy's "
         "BLAS reaches with nothing but the matrix products of the layers, in float32; other kernels may be "
         "faster, so it is a comparison and no bound. Two cores of the kind that measured this are too few "
-        "for 10, whatever runs on them: [bundle.md](bundle.md#the-run) computes it. The goals of the rest: "
-        "1.2 times the CPU of a step with the smallest tables, so a ratio of at least 0.83 of their rows a "
-        "second; and 1.2 times the bytes of tables and slots in memory, at 10 "
+        "for 10 in float32, whatever runs on them: [bundle.md](bundle.md#the-run) computes it. The goals "
+        "of the rest: 1.2 times the CPU of a step with the smallest tables, so a ratio of at least 0.83 of "
+        "their rows a second; and 1.2 times the bytes of tables and slots in memory, at 10 "
         "million rows: some 300 MiB are there whatever the tables. Ratios of memory and of checkpoints are "
         "better the less they are. For 10 million rows, see there.",
     ),
