@@ -202,6 +202,11 @@ def test_a_table_without_rows(how, tmp_path):
         "p's table has no rows"
     )
     refused("VFL0607", loaded, str(tmp_path / "a.json"), ["a"], tmp_path, how=how)
+    (tmp_path / "list.jsonl").write_text("[]")
+    refused("VFL0607", loaded, str(tmp_path / "list.jsonl"), ["a"], tmp_path, how=how)
+    (tmp_path / "bare.jsonl").write_text("[{}]")
+    bare = refused("VFL0602", loaded, str(tmp_path / "bare.jsonl"), ["a"], tmp_path, how=how)
+    assert bare.help == "it has no columns"
     found = loaded(str(tmp_path / "*.json"), ["a"], tmp_path, how=how)
     assert found == (["JSON"] if how is look else (["JSON"], [("1",)])), "one of them has rows"
     asked = "SELECT 1 AS a WHERE false"

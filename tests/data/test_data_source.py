@@ -383,8 +383,7 @@ def test_tables_without_rows(tmp_path):
         tmp_path / "rows.parquet",
         "SELECT 1 AS key, '' AS zip, 2 AS age, 3 AS pay WHERE false",
     ):
-        code = "VFL0602" if str(source).endswith("list.json") else "VFL0607"
-        refused(code, source)
+        refused("VFL0607", source)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -27,7 +27,16 @@ from vflc.ops import OPS
 
 ROOT = Path(__file__).parents[2]
 KERAS = importlib.util.find_spec("tensorflow") is not None
-PAIRS = 7 if KERAS else 1
+
+
+def pairs(kinds: int = 2) -> int:
+    """How many pairs are compared of so many kinds of ways by each engine, and by Keras's own optimizers.
+
+    The kinds are `split`, `unsplit` and, for one table, `written`.
+    """
+    ways = kinds * (2 if KERAS else 1)
+    return ways * (ways - 1) // 2 + KERAS
+
 
 SMALL = """
 party alice {

@@ -241,6 +241,8 @@ def _objects(
     table = f"read_json_objects({files})"
     query = f"SELECT DISTINCT unnest(json_keys(json)) FROM {table} WHERE json_type(json) = 'OBJECT'"
     names = sorted(row[0] for row in connection.execute(query).fetchall())
+    if not names and connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None:
+        raise empty(source.party, source.shown)
     picked = (names[at] for at in _positions(names, wanted, source))
     pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in picked]
     picks = (
@@ -303,7 +305,7 @@ def _no_column(column: Wanted, names: Sequence[str], source: OpenedSource) -> Fa
     return Failure(
         "VFL0602",
         f"{source.party}'s table has no column {written(column.name)}: {source.shown}",
-        f"{help}its columns are: {listed}",
+        f"{help}its columns are: {listed}" if names else "it has no columns",
         column.where,
     )
 
