@@ -63,6 +63,8 @@ class DenseUpdates:
         if not rule.l1 and not rule.l2:
             return [0.0] * len(variables)
         penalty = tensorflow().keras.regularizers.L1L2(rule.l1, rule.l2 / 2)
+        precise = self._tf.constant([rule.l1, rule.l2 / 2], self._plan.precision)
+        penalty.l1, penalty.l2 = self._tf.unstack(precise)  # it rounds Python's own numbers to float32
         with self._tf.GradientTape() as tape:
             total = self._tf.add_n([penalty(variable.value) for variable in variables])
         return list(tape.gradient(total, [variable.value for variable in variables]))
