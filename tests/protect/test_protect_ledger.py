@@ -144,6 +144,20 @@ def test_drawn_labels_are_counted_where_somebody_learns_of_them(tmp_path):
     assert spent(tmp_path / "labels", "liked", "bob") == 2 == spent(tmp_path / "labels", "Rating", "bob")
 
 
+@pytest.mark.parametrize("protect", ["noise", "labels"])
+def test_a_row_is_not_sent_once_to_train_on_and_once_to_validate_with(protect, tmp_path):
+    """Tables to validate with may hold the rows that are trained on: their messages would count as one."""
+    answers = TWO.replace("to alice: Item, liked", "to alice: Item, liked at most epsilon 2")
+    text = {"noise": ONE, "labels": answers + "protect bob.liked with label_dp(epsilon = 2)\n"}[protect]
+    folder, tables = bundle(text, tmp_path / "b"), rows(64)
+    same = {name: table.slice(60) for name, table in tables.items()}
+    with pytest.raises(Failure, match="VFL0753: 4 rows are both trained on and validated with"):
+        run(folder, tmp_path / "run", tables, validation_data=same)
+    assert not (tmp_path / "run").exists() and not (tmp_path / "ledger").exists()
+    first = {name: table.slice(0, 60) for name, table in tables.items()}
+    run(folder, tmp_path / "run", first, validation_data=same)
+
+
 def test_noisy_weights_and_noisy_messages_are_one_gaussian_together(tmp_path):
     """A bottom that learns by `dp_sgd` behind noise: both spend, and the two are √(μ₁² + μ₂²)."""
     text = TWO.replace("g = dense(concat(alice.Age, alice.Income), 2)\n", "").replace(", g, ", ", ")

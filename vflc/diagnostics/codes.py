@@ -192,6 +192,7 @@ CODES: dict[str, str] = {
     "VFL0805": "A file that a report cannot show",
     "VFL0806": "A page that cannot be served",
     "VFL0752": "Weights that tell more than the spec grants",
+    "VFL0753": "Protected rows that are both trained on and validated with",
     "VFL0670": "A protection did not run",
     "VFL0671": "A run whose noise does not cover more epochs",
     "VFL0672": "The run would spend more than the declared ε",

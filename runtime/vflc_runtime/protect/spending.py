@@ -8,7 +8,7 @@ evaluation or prediction costs one, too.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,13 @@ def begin(
         What the run must keep to be known again, for `run.json`; None where nothing is to be counted.
 
     Raises:
-        Failure: VFL0684 where it would tell more than is granted; as `Ledger.change` and `noise_of`.
+        Failure: VFL0684 where it would tell more than is granted; VFL0753 where a row would be sent twice in
+            an epoch; as `Ledger.change` and `noise_of`.
     """
     accounts = {party: _reaches(manifest, party) for plan in plans.values() for party in plan.tables}
     if not any(accounts.values()):
         return None
+    _refuse_twice(manifest, accounts.values(), data)
     rows, labels = keys_of(data.keys), _labels(plans, data)
     kept: dict[str, Any] = {"folder": str(folder.absolute()), "run": secrets.token_hex(8), "draws": {}}
     for party, reaches in accounts.items():
@@ -81,6 +83,27 @@ def begin(
             limits = _limits(manifest, party, "train") if limited else {}
             Ledger(folder, party).change(once, {name_of(rows): rows}, limits)
     return kept
+
+
+def _refuse_twice(
+    manifest: Manifest, accounts: Iterable[Mapping[str, tuple[Reach, ...]]], data: Dataset
+) -> None:
+    """VFL0753 where rows are in the tables to validate with, too, and a mechanism counts messages of both.
+
+    Within one table no key is there twice.
+    """
+    both = len(data.keys) - len(keys_of(data.keys))
+    about = {guard: _protection(manifest, guard) for reaches in accounts for guard in reaches}
+    counting = [g for g, each in about.items() if each.accounting == "draw" or "evaluate" in each.programs]
+    if both and counting:
+        rows = f"{both:,} rows are" if both > 1 else "a row is"
+        raise Failure(
+            "VFL0753",
+            f"{rows} both trained on and validated with, and {counting[0]} counts on one message of a row in "
+            "each epoch",
+            "leave these keys out of one of the tables, or validate with a part of the rows, as "
+            "`validation 0.1` in `train` says",
+        )
 
 
 def drawn(settings: Mapping[str, Any], plans: Plans, data: Dataset) -> dict[str, dict[str, Any]]:
