@@ -170,6 +170,17 @@ def test_a_sum_that_hides_nothing_is_refused(change, code):
     assert [each.code for each in found(MASKED.replace(*change))] == [code]
 
 
+@pytest.mark.parametrize("masked", ["a", "c"])
+def test_a_value_that_is_measured_is_no_part_of_a_sum_alone(masked):
+    """The label's owner would measure a masked number, or the sum."""
+    text = SUM.replace(", 4)", ", 1)").replace("  label   liked", "  label   cost = Rating\n  label   liked")
+    text = text.replace("predict liked", "predict cost = a of bob.cost\npredict liked")
+    (mistake,) = found(
+        text.replace("Item, liked", "Item, liked, cost") + f"protect {masked} with secure_sum\n"
+    )
+    assert mistake.code == "VFL0335"
+
+
 def test_with_one_other_party_there_is_nothing_to_hide_in():
     text = TWO.replace("tanh(concat(dense(h, 4), g, bob.Item))", "tanh(g + dense(bob.Item, 2))")
     (mistake,) = found(text + "protect g with secure_sum\n")

@@ -27,7 +27,7 @@ class ProtectValues:
             from vflc.passes.protect.values import protected
 
             model = protected(model, collector)
-        return replace(model, offers=offered(model.graph, model.guards))
+        return replace(model, offers=offered(model.graph, model.guards, model.predictions))
 
 
 class ProtectWeights:

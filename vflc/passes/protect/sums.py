@@ -6,7 +6,7 @@ The graph stays as it is: masks go on when a value leaves and cancel in the sum 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from vflc_common.words import PROGRAMS
 
 from vflc.diagnostics import DiagnosticCollector
 from vflc.ir.graph import Graph, Node
+from vflc.ir.model import Prediction
 from vflc.ir.release import Guard, Offer, Protection
 from vflc.ir.stages import Placed
 from vflc.ops import OPS
@@ -33,7 +34,7 @@ def guard_sum(
     """The model with a guard at each place that adds to the sums that the values enter."""
     from vflc.passes.protect.joint import guard_of  # few specs need it
 
-    graph, users = model.graph, model.graph.users()
+    graph, users = model.graph, _readers(model.graph, model.predictions)
     sums: dict[str, GuardedSum] = {}
     for name in values:
         found = find_sum(graph, users, name)
@@ -59,6 +60,21 @@ def guard_sum(
     return replace(model, guards=(*model.guards, *guards))
 
 
+def measured_elsewhere(graph: Graph, predictions: Iterable[Prediction]) -> Iterator[tuple[str, str]]:
+    """Predictions that cross to the owner of the label they are measured by, with that label."""
+    for prediction in predictions:
+        if prediction.label and graph[prediction.label].place != graph[prediction.node].place:
+            yield prediction.node, prediction.label
+
+
+def _readers(graph: Graph, predictions: Iterable[Prediction]) -> dict[str, list[Node]]:
+    """Who reads each value: of a prediction that is measured elsewhere its label, too."""
+    found = {name: [*readers] for name, readers in graph.users().items()}
+    for value, label in measured_elsewhere(graph, predictions):
+        found[value].append(graph[label])
+    return found
+
+
 def find_sum(graph: Graph, users: Mapping[str, Sequence[Node]], name: str) -> GuardedSum | None:
     """The sum that a value enters at the one other place that reads it; None where it enters more."""
     place = graph[name].place
@@ -70,9 +86,12 @@ def find_sum(graph: Graph, users: Mapping[str, Sequence[Node]], name: str) -> Gu
     return GuardedSum(top.id, str(top.place), tuple(_leaves(graph, users, top)))
 
 
-def offered(graph: Graph, guards: Sequence[Guard]) -> tuple[Offer, ...]:
+def offered(
+    graph: Graph, guards: Sequence[Guard], predictions: Iterable[Prediction] = ()
+) -> tuple[Offer, ...]:
     """Sums of several parties' values that could travel masked and do not."""
-    users, masked = graph.users(), {name for guard in guards if guard.masks for name in guard.before}
+    users = _readers(graph, predictions)
+    masked = {name for guard in guards if guard.masks for name in guard.before}
     sums: dict[str, GuardedSum] = {}
     for node in graph:
         crosses = node.type.batched and node.sources and any(u.place != node.place for u in users[node.id])

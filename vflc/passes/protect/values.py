@@ -7,8 +7,6 @@ clipping by the rules of the ops it is made of, and clipping holds outside of tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from msgspec import Struct, field
 from msgspec.structs import replace
 from vflc_common.words import PROGRAMS
@@ -34,7 +32,7 @@ from vflc.passes.protect.joint import (
     warn_of_nothing_saved,
 )
 from vflc.passes.protect.labels import guard_labels
-from vflc.passes.protect.sums import guard_sum
+from vflc.passes.protect.sums import guard_sum, measured_elsewhere
 
 
 def protected(model: Placed, collector: DiagnosticCollector) -> Placed:
@@ -104,7 +102,7 @@ class _Activations(Struct):
 
     def _leaving(self) -> set[str]:
         found = set(readers_elsewhere(self.model.graph))
-        return found | {node for node, _ in _measured_elsewhere(self.model)}
+        return found | {node for node, _ in measured_elsewhere(self.model.graph, self.model.predictions)}
 
     def _guard(self, protection: Protection, place: str, values: list[str], alone: bool) -> None:
         mechanism, model = MECHANISMS[protection.mechanism], self.model
@@ -147,16 +145,9 @@ def _in_all_phases(protection: Protection) -> Protection:
     return replace(protection, options={**options, "passes": passes})
 
 
-def _measured_elsewhere(model: Placed) -> Iterator[tuple[str, str]]:
-    """Predictions that cross to the owner of the label they are measured by."""
-    for prediction in model.predictions:
-        if prediction.label and model.graph[prediction.label].place != model.graph[prediction.node].place:
-            yield prediction.node, prediction.label
-
-
 def _renamed(model: Placed, after: dict[str, str], place: str) -> Placed:
     """Predictions that are measured elsewhere and logits of losses elsewhere are what crosses."""
-    measured = dict(_measured_elsewhere(model))
+    measured = dict(measured_elsewhere(model.graph, model.predictions))
     return replace(
         model,
         predictions=tuple(
