@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from vflc_runtime.cores import cores
 
 PACKAGES = ("vflc", "numpy", "onnxruntime", "onnxruntime-gpu", "pyarrow", "duckdb", "tensorflow", "keras")
 
@@ -19,11 +20,10 @@ def environment() -> dict[str, Any]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "python": platform.python_version(),
         "system": sys.platform,
         "machine": platform.machine(),
-        "processors": usable,
+        "processors": cores(),
         "packages": found,
     }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from vflc_common.arrays import Array, Indices
 
+from vflc_runtime.control_groups import GROUPS, MOUNTED, group_folders, text_of
 from vflc_runtime.errors import Failure
 
 _TABLES = 512 << 20
@@ -19,7 +20,6 @@ _COLUMN = 4 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _FROM_HEAP, _LEFT_FREE = 32 << 20, 64 << 20
 
-_GROUPS, _MOUNTED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _DIGITS = 24
 """Of a number of bytes: what has more is no limit."""
 
@@ -31,39 +31,15 @@ LARGE_MIB = 64
 def half_of_memory() -> int:
     """Half of the memory that this process may have, in bytes: the machine's, or what its groups may have."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([machine, *_limits(_GROUPS, _MOUNTED)]) // 2
+    return min([machine, *_limits(GROUPS, MOUNTED)]) // 2
 
 
 def _limits(groups: Path, mounted: Path) -> Iterator[int]:
-    """Bytes that the control groups of this process may have, and those that these are in.
-
-    In a container a group may be called by a name that only its host knows; its own files then lie at the
-    top of what is mounted, which is why that is looked at, too.
-    """
-    for line in _text(groups).split("\n"):
-        _, _, rest = line.partition(":")
-        controllers, colon, path = rest.partition(":")
-        if not colon:
-            continue
-        if controllers == "":  # version 2
-            folder, file = mounted, "memory.max"
-        elif "memory" in controllers.split(","):
-            folder, file = mounted / "memory", "memory.limit_in_bytes"
-        else:
-            continue
-        for name in ("", *(name for name in path.split("/") if name not in ("", ".."))):
-            folder = folder / name
-            said = _text(folder / file).strip()
-            if said.isdecimal() and len(said) < _DIGITS:
-                yield int(said)
-
-
-def _text(file: Path) -> str:
-    """What a file says, names in it as the system has them; nothing where it cannot be read."""
-    try:
-        return os.fsdecode(file.read_bytes())
-    except (OSError, ValueError):
-        return ""
+    """Bytes that the control groups of this process may have, and those that these are in."""
+    for version, folder in group_folders("memory", groups, mounted):
+        said = text_of(folder / ("memory.max" if version == 2 else "memory.limit_in_bytes")).strip()
+        if said.isdecimal() and len(said) < _DIGITS:
+            yield int(said)
 
 
 def large_bytes() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from granting import granted
 from vflc_common.engines import ENGINES
-from vflc_runtime.engines import onnx_catch_up, onnx_replay, onnx_updates
+from vflc_runtime.engines import onnx, onnx_catch_up, onnx_replay, onnx_updates
 from vflc_runtime.engines.onnx import OnnxEngine
 from vflc_runtime.engines.watched import engine_maker
 from vflc_runtime.errors import Failure
@@ -40,10 +39,8 @@ def test_an_engine_that_is_none() -> None:
 
 @pytest.mark.parametrize(("given", "used"), [(None, 7), (2, 2)])
 def test_one_thread_a_core_unless_told(given: int | None, used: int, folder: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(onnx, "cores", lambda: 7)
     assert place(folder, "alice", "predict", threads=given).threads == used
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert place(folder, "alice", "predict").threads == 1
 
 
 @pytest.mark.parametrize(("least", "alice", "bob"), [(2, 2, 2), (3, 1, 2), (4, 1, 1)])

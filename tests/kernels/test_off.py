@@ -1,6 +1,5 @@
 """Training with our operators: the same bits for any threads, and the numbers of training without."""
 
-import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import vflc_kernels
 from vflc_runtime.data.batches import Order, gather
 from vflc_runtime.engines import kernels
+from vflc_runtime.engines import onnx as onnx_engine
 from vflc_runtime.engines.onnx_session import onnx_errors, own_session, self_contained
 from vflc_runtime.errors import Failure
 from vflc_runtime.run import thread_choice
@@ -79,7 +79,8 @@ def test_the_number_of_threads_may_change_in_any_step(
             yield used[-1]
 
     due = trained(bundle, inputs, 1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    for each in (onnx_engine, thread_choice):
+        monkeypatch.setattr(each, "cores", lambda: 4)
     monkeypatch.setattr(thread_choice, "searching", at_random)
     found = trained(bundle, inputs, None)
     assert len(set(used)) > 1

@@ -36,7 +36,10 @@ MAY_IMPORT = {
     "grammars": set(),
     "kernels": set(),
 }
-TOP = {"blas", "curves", "environment", "errors", "events", "files", "finite", "interrupts", "memory"}
+TOP = {
+    "blas", "control_groups", "cores", "curves", "environment", "errors", "events", "files", "finite",
+    "interrupts", "memory",
+}  # fmt: skip
 TOP |= {"metrics", "scratch", "tensors"}
 RUN = {"bundle", "data", "engines", "transport", "protect", "population"}
 RUNTIME_MAY_IMPORT = {

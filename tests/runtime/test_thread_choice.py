@@ -1,6 +1,5 @@
 """Steps by as many threads as they take least time with, on a clock that only steps move."""
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -141,15 +140,14 @@ def test_only_where_there_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     def chooses(engine: str = "onnx", threads: int | None = None) -> bool:
         return not isinstance(thread_choice(engine, threads), nullcontext)
 
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(module, "cores", lambda: 2)
     monkeypatch.setattr(vflc_kernels, "why_not", lambda: "")
     assert chooses()
     assert not chooses(threads=2), "users have chosen"
     assert not chooses(engine="keras")
-    for cores in (1, None):
-        with monkeypatch.context() as alone:
-            alone.setattr(os, "cpu_count", lambda cores=cores: cores)
-            assert not chooses()
+    with monkeypatch.context() as alone:
+        alone.setattr(module, "cores", lambda: 1)
+        assert not chooses()
     monkeypatch.setattr(vflc_kernels, "why_not", lambda: "VFLC_KERNELS is off")
     assert not chooses()
 

@@ -8,7 +8,6 @@ so that nothing but their number and their length needs to be parsed.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from vflc_common.control import POINT
 
 from vflc_runtime.alignment.exchange import wrong
+from vflc_runtime.cores import cores
 from vflc_runtime.errors import Failure
 
 OnPiece = Callable[[int, int], None]
@@ -46,7 +46,7 @@ class PointThreads:
 
     def __init__(self, threads: int | None) -> None:
         self.psi = library()
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or cores()
         self._pool = ThreadPoolExecutor(self.threads, "alignment")
 
     def __enter__(self) -> PointThreads:

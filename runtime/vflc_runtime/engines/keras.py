@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from vflc_common.arrays import Array
 from vflc_common.words import EVERY_PROGRAM
 
 from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.cores import cores
 from vflc_runtime.engines.buffers import LAST, check_last
 from vflc_runtime.engines.keras_gradients import TapeGradients
 from vflc_runtime.engines.keras_models import Forward, PlaceWeights
@@ -39,7 +39,7 @@ class KerasEngine:
         steps = {name: plan.programs.get(name, ()) for name in chosen}
         self._graphs = {name: {s.target for s in run if s.do == "run"} for name, run in steps.items()}
         runs = dict.fromkeys(s.target for run in steps.values() for s in run if s.do == "run")
-        outside = OutsideRuns(plan, threads or os.cpu_count() or 1)
+        outside = OutsideRuns(plan, threads or cores())
         self._outside = {name: run for name in runs if (run := outside.of(name)) is not None}
         own = [name for name in runs if plan.graphs[name].gradients is None and name not in self._outside]
         self._models = {name: Forward(plan, name) for name in own}

@@ -6,7 +6,6 @@ outputs of a graph are handed to the next as they are, and what never changes is
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan
 from vflc_runtime.bundle.reading import damaged
+from vflc_runtime.cores import cores
 from vflc_runtime.engines.buffers import Buffers
 from vflc_runtime.engines.lent_rows import lent_rows
 from vflc_runtime.engines.onnx_session import GraphSession, onnx_errors, ort_value, short
@@ -38,7 +38,7 @@ class OnnxEngine:
 
     def __init__(self, plan: Plan, programs: tuple[str, ...], seed: int, threads: int | None = None) -> None:
         self.plan, self._seed = plan, seed
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or cores()
         self._buffers = Buffers(plan, seed)
         steps = {name: plan.programs.get(name, ()) for name in programs}
         graphs = dict.fromkeys(step.target for run in steps.values() for step in run if step.do == "run")

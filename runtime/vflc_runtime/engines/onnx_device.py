@@ -6,7 +6,6 @@ the same process takes a message where it lies.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from vflc_common.arrays import Array
 
 from vflc_runtime.bundle.plan import Plan
+from vflc_runtime.cores import cores
 from vflc_runtime.engines.cuda import cuda
 from vflc_runtime.engines.device import Device, DeviceArray
 from vflc_runtime.engines.device_buffers import DeviceBuffers
@@ -46,7 +46,7 @@ class DeviceEngine:
         self, plan: Plan, programs: tuple[str, ...], seed: int, threads: int | None, device: Device
     ) -> None:
         self.plan, self._seed, self._device = plan, seed, device
-        threads = threads or os.cpu_count() or 1
+        threads = threads or cores()
         self._buffers = DeviceBuffers(plan, device, seed, threads)
         self._values: dict[str, DeviceArray] = dict(self._buffers.arrays)
         steps = {name: plan.programs.get(name, ()) for name in programs}

@@ -16,6 +16,7 @@ from vflc_common.arrays import Indices
 
 from vflc_runtime.bundle.folder import PopulationBundle
 from vflc_runtime.bundle.population_settings import ReconstructSettings
+from vflc_runtime.cores import cores
 from vflc_runtime.errors import PEER, Failure
 from vflc_runtime.population.clients import ClientUpdate
 from vflc_runtime.population.users import Users
@@ -152,7 +153,7 @@ def _connected(on: str, workers: int | None) -> Any:
         raise _unusable("Ray is not installed", 'pip install "vflc[ray]"', exit_code=1) from None
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if on == "ray":
-        ray.init(num_cpus=workers or os.cpu_count(), include_dashboard=False, **quiet)
+        ray.init(num_cpus=workers or cores(), include_dashboard=False, **quiet)
         return ray
     host, _, port = on.removeprefix("ray://").rpartition(":")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -11,6 +10,7 @@ from vflc_common.arrays import Array, Indices
 
 from vflc_runtime.bundle.folder import PopulationBundle
 from vflc_runtime.bundle.population_settings import ReconstructSettings
+from vflc_runtime.cores import cores
 from vflc_runtime.engines.population_runners import runners
 from vflc_runtime.population.aggregator import Aggregator
 from vflc_runtime.population.clients import Clients, ClientUpdate
@@ -42,7 +42,7 @@ class ClientExecutor:
         threads: int | None = None,
     ) -> None:
         load = runners(population.engine, population.users.precision)
-        self._users = Clients(population.users, settings, load, training, threads or os.cpu_count() or 1)
+        self._users = Clients(population.users, settings, load, training, threads or cores())
         self._hub = Aggregator(population.hub)
         self._network = LocalNetwork(listen)
         self._executors = {

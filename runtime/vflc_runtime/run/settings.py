@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from vflc_common.words import DEFAULT_ENGINE
 from vflc_runtime.bundle.folder import Bundle, PopulationBundle, is_population
 from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.bundle.population_settings import ReconstructSettings
+from vflc_runtime.cores import cores
 from vflc_runtime.engines import keras_xla
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.state import RunFolder
@@ -235,7 +235,7 @@ def bits(settings: Mapping[str, Any], engine: str, threads: int | None) -> dict[
     return {
         **{name: settings.get(name) for name in what},
         "engine": engine,
-        "threads": threads or os.cpu_count(),
+        "threads": threads or cores(),
         "versions": [version(), numpy.__version__, library.__version__, *kernels, *_plugin(engine)],
         "processor": _processor(),
     }

@@ -8,7 +8,6 @@ every number.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +16,8 @@ from types import TracebackType
 
 import vflc_kernels
 from vflc_common.words import DEFAULT_ENGINE
+
+from vflc_runtime.cores import cores
 
 LOG = logging.getLogger("vflc_runtime.threads")
 PAUSE = 10.0
@@ -70,7 +71,7 @@ class ThreadChoice:
 
 def thread_choice(engine: str, threads: int | None) -> AbstractContextManager[None]:
     """What to do steps in: it chooses where there is a choice that the user has not made."""
-    most = os.cpu_count() or 1
+    most = cores()
     if threads is not None or most == 1 or engine != DEFAULT_ENGINE or vflc_kernels.why_not():
         return nullcontext()
     return ThreadChoice(most)
