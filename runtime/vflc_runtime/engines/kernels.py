@@ -80,7 +80,7 @@ class Loadable:
     Args:
         content: the serialised model.
         library: with the operators that it needs, if it needs any of ours.
-        heavy: whether operators of onnxruntime's own are worth threads.
+        heavy: whether operators of onnxruntime's own are worth threads, and give the same bits by any number.
         replaced: by our operators, one text a node.
     """
 
@@ -91,30 +91,32 @@ class Loadable:
 
 
 @lru_cache(maxsize=128)
-def _replaced(content: bytes, bfloat16: bool, library: str, switched: str) -> Loadable:
-    """A graph with our operators; kept, as a process often loads a bundle again.
+def _replaced(content: bytes, bfloat16: bool, library: str | None, switched: str) -> Loadable:
+    """A graph with our operators, if they are there; kept, as a process often loads a bundle again.
 
     It takes twice as long as onnxruntime takes to load a small graph. `switched` is all else it depends on.
     """
     import onnx
+    from vflc_kernels.graphs import kinds
+    from vflc_kernels.heavy import heavy as is_heavy
     from vflc_kernels.replace import replace
 
     changed = onnx.ModelProto.FromString(content)
     try:
+        if library is None:
+            return Loadable(content, None, is_heavy(changed.graph, kinds(changed)))
         replaced, heavy = replace(changed, bfloat16)
         own = any(each.domain == vflc_kernels.DOMAIN for each in changed.opset_import)
         if replaced:
             content = changed.SerializeToString()
         return Loadable(content, library if own else None, heavy, tuple(replaced))
     except (IndexError, KeyError, ValueError, onnx.shape_inference.InferenceError):
-        return Loadable(content, library, heavy=True)  # no valid graph; onnxruntime says why
+        return Loadable(content, library, heavy=False)  # no valid graph; onnxruntime says why
 
 
 def with_kernels(model: onnx.ModelProto, bfloat16: bool) -> Loadable:
     """A model that does the same, with our operators where there are any."""
     library, content = vflc_kernels.library(), model.SerializeToString()
-    if library is None:
-        return Loadable(content, None, heavy=True)
     once = _replaced if len(content) <= MOST_KEPT else _replaced.__wrapped__
     loadable = once(content, bfloat16, library, vflc_kernels.switched())
     for text in loadable.replaced:
