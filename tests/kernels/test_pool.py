@@ -31,6 +31,13 @@ run()
 pool = {each.name for each in tasks.iterdir()} - before
 assert len(pool) == 3, pool
 """
+SIGNALS = """
+for each in pool:
+    said = dict(line.split(":", 1) for line in (tasks / each / "status").read_text().splitlines())
+    assert int(said["SigBlk"], 16) >> 1 & 1, "SIGINT is Python's"
+said = dict(line.split(":", 1) for line in (tasks / str(os.getpid()) / "status").read_text().splitlines())
+assert int(said["SigBlk"], 16) == 0
+"""
 SLEEP = """
 def used():
     return sum(int((tasks / each / "schedstat").read_text().split()[0]) for each in pool) / 1e9
@@ -76,7 +83,7 @@ def test_no_races(sanitizer: str, tmp_path: Path) -> None:
 
 @LINUX
 @BUILT
-@pytest.mark.parametrize("script", [SLEEP, FORK], ids=["asleep", "fork"])
+@pytest.mark.parametrize("script", [SLEEP, FORK, SIGNALS], ids=["asleep", "fork", "signals"])
 def test_process(script: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HEAD + script], cwd=HERE, capture_output=True, text=True, timeout=120

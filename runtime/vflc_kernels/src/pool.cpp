@@ -11,6 +11,7 @@
 
 #ifndef _WIN32
 #include <pthread.h>
+#include <signal.h>
 #include <sys/resource.h>
 #endif
 
@@ -72,6 +73,22 @@ class Patience {
   long pushed_ = 0;
 };
 
+// While one is there, threads begin with all signals blocked: those of the process are for Python's threads.
+class NoSignals {
+#ifndef _WIN32
+ public:
+  NoSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~NoSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+#endif
+};
+
 class Pool {
  public:
   void run(std::size_t threads, std::size_t parts, void (*part)(void*, std::size_t), void* data) {
@@ -99,6 +116,8 @@ class Pool {
   // The threads there are for a job of at most so many, the calling one among them.
   std::size_t grown_to(std::size_t threads) {
     threads = std::min(threads, kMost);
+    if (workers_ + 1 >= threads) return threads;
+    const NoSignals none;
     try {
       for (; workers_ + 1 < threads; ++workers_) std::thread([this, seen = job_] { work(seen); }).detach();
     } catch (const std::system_error&) {  // as many as the system gives
