@@ -173,6 +173,17 @@ def test_the_choice_of_the_best_epoch_tells_what_the_metric_depends_on() -> None
     assert bounds(watched)["alice"]["bob.Stars"] == "code 1"
 
 
+def test_the_best_epoch_tells_which_rows_have_the_label_that_is_measured() -> None:
+    """Also where no loss is of the label, and a metric alone leaves out the rows without it."""
+    head = HEAD.replace("label   churn = Churn", "label   churn = Churn > 1 -> masked")
+    text = "a = stop_gradient(dense(alice.Age, 3))\nlogit = dense(a, 1) at bob\n"
+    text += "predict churn = sigmoid(sum(a)) of bob.churn\nobjective bce(logit, bob.liked)\n"
+    text += "train { validation 0.1  metrics mae  monitor mae }\n"
+    model = compile_source(SourceText("spec.vfl", granted(head + text + TAIL))).model
+    (row,) = [r for r in model.disclosed.learned if (r.receiver, r.column) == ("alice", "Churn")]
+    assert row.bound.kind == "code" and row.bound.bits == log2(3) + 1
+
+
 def test_a_place_without_data_is_a_receiver() -> None:
     text = "h = dense(alice.Age, 3)\nm = mlp(h, [4]) at hub\nlogit = dense(m, 1) at bob\n"
     told = bounds(text + "objective bce(logit, bob.liked)\n")

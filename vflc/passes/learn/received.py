@@ -91,7 +91,7 @@ def _watched(model: Partitioned, flow: FlowAnalysis, program: Program) -> int:
     """What any metric or loss depends on: more than the one that is watched, and simple to see."""
     graph, together = flow.graph(program), 0
     measured = [loss.node for loss in model.losses]
-    measured += [p.node for p in model.predictions] + [p.label for p in model.predictions if p.label]
+    measured += [name for p in model.predictions for name in (p.node, p.label, p.weight) if name]
     group = metric_use(model.train.monitor or LOSS).by  # no other metric reads it
     measured += [p.groups[group] for p in model.predictions if group is not None and group in p.groups]
     for name in measured:
