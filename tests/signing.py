@@ -6,11 +6,11 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from vflc_common.canonical import digest
+from vflc_common.canonical import PAGE, digest
 
 
 def sign(folder: Path) -> None:
-    """Makes the manifest fit the files of the places that are there."""
+    """Makes the manifest fit the files of the places that are there; it says nothing of a page."""
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["contents"] = {
         place: {
@@ -21,5 +21,6 @@ def sign(folder: Path) -> None:
         for place in manifest["places"]
         if (folder / place).is_dir()
     }
+    manifest.pop(PAGE, None)
     manifest["digest"] = digest(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -11,6 +11,8 @@ import msgspec
 
 DIGEST = "digest"
 """The name that a document has its own digest under, which is over everything else in it."""
+PAGE = "page_sha256"
+"""The name that a manifest has the hash of its page under, as it is for a person to read."""
 
 
 def canonical(data: Any) -> str:
@@ -34,3 +36,8 @@ def digest(document: Mapping[str, Any]) -> str:
 def signed(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with its digest; raises as `canonical`."""
     return {**document, DIGEST: digest(document)}
+
+
+def page_sha256(page: bytes, digest: str) -> str:
+    """SHA-256 of a manifest's page but for the digest in it, which is over this hash, too."""
+    return hashlib.sha256(page.replace(f"`{digest}`".encode(), b"``", 1)).hexdigest()

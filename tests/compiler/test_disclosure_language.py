@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from granting import granted
+from vflc_runtime.bundle.folder import open_bundle
+from vflc_runtime.errors import Failure
 
 from vflc.cli.main import run
 from vflc.diagnostics import Diagnostic, SourceText
@@ -242,6 +244,29 @@ def test_manifests_have_the_reasons() -> None:
     page = bundle.files["manifest.md"].decode().splitlines()
     assert "- VFL0302 on `alice.Age`, because: one \\| reason, and \\#\\# more of it" in page
     assert "## more of it" not in page and "## Found" not in page
+
+
+def test_the_page_that_a_person_signs_is_under_the_digest(tmp_path: Path) -> None:
+    """Whoever hands a bundle on could else say less in it than the manifest, under the same digest."""
+    bundle = compile_source(SourceText("spec.vfl", granted(NONLINEAR)))
+    bundle.write(tmp_path / "b")
+    page = tmp_path / "b" / "manifest.md"
+    content, digest = page.read_bytes(), bundle.manifest["digest"].encode()
+    assert content.count(digest) == 1
+    open_bundle(tmp_path / "b", ("bob",))
+    other = b"0" * len(digest)
+    for changed in (
+        content[:-2],
+        content.replace(b" all", b" no", 1),
+        content + digest,
+        content.replace(digest, other),
+    ):
+        assert changed != content
+        page.write_bytes(changed)
+        with pytest.raises(Failure, match=r"VFL0613: .*manifest.md is not what manifest.json says of it"):
+            open_bundle(tmp_path / "b", ("bob",))
+    page.unlink()
+    open_bundle(tmp_path / "b", ("bob",))
 
 
 def test_the_page_says_what_each_edge_tells() -> None:

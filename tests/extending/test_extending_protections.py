@@ -137,6 +137,7 @@ def resealed(folder: Path, change, place: str = "alice") -> None:
     (folder / place / "plan.json").write_bytes(content)
     told["contents"][place]["plan.json"] = hashlib.sha256(content).hexdigest()
     del told["digest"]
+    told.pop("page_sha256", None)
     (folder / "manifest.json").write_text(canonical({**told, "digest": digest(told)}), "utf-8")
 
 

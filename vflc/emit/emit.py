@@ -11,7 +11,7 @@ from vflc_common.words import PROGRAMS
 from vflc.diagnostics import Diagnostic, Refused
 from vflc.emit.bundle import Bundle
 from vflc.emit.manifest.hashes import FileHashes, hashes, keras_folders
-from vflc.emit.manifest.manifest import manifest, markdown, parties
+from vflc.emit.manifest.manifest import manifest, parties, with_page
 from vflc.emit.onnx.subgraph import to_onnx
 from vflc.emit.onnx.update import build_updates, optimizers_at
 from vflc.emit.onnx.whole import whole_onnx
@@ -58,11 +58,11 @@ def emit(
         written = mine if "onnx" in backends else {"encoders.json": mine["encoders.json"]}
         written |= {each.file: each.content for each in beside if each.content is not None}
         files |= {f"{schedule.place}/{name}": content for name, content in written.items()}
-    data = manifest(model, spec, precision, contents)
+    data, page = with_page(manifest(model, spec, precision, contents))
     if unfused is not None and whole is not None:
         files |= keras_folders(_keras(model, unfused, whole, precision), data["digest"])
     files["manifest.json"] = canonical(data).encode()
-    files["manifest.md"] = markdown(data).encode()
+    files["manifest.md"] = page
     return Bundle(data, files, warnings, model)
 
 
@@ -82,12 +82,12 @@ def emit_population(
         keras = population_keras_files(model, precision)
     for place, own in places.items():
         own |= {each.file: each.content for each in listed[place] if each.content is not None}
-    data = population_manifest(model, spec, precision, contents, parties(model))
+    data, page = with_page(population_manifest(model, spec, precision, contents, parties(model)))
     files = {f"{place}/{name}": content for place, own in places.items() for name, content in own.items()}
     if keras:
         files |= keras_folders(keras, data["digest"])
     files["manifest.json"] = canonical(data).encode()
-    files["manifest.md"] = markdown(data).encode()
+    files["manifest.md"] = page
     return Bundle(data, files, warnings, model)
 
 

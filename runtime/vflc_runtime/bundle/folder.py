@@ -12,7 +12,7 @@ from vflc_common.words import DEFAULT_ENGINE, KERAS_FOLDER
 from vflc_runtime import files
 from vflc_runtime.bundle.checks import check_head, check_plan
 from vflc_runtime.bundle.contents import Contents, open_contents, read_keras_hashes
-from vflc_runtime.bundle.manifest import Manifest, read_manifest
+from vflc_runtime.bundle.manifest import Manifest, check_page, read_manifest
 from vflc_runtime.bundle.plan import PlacePlan, Plan
 from vflc_runtime.bundle.plan_reader import read_kind, read_plan
 from vflc_runtime.bundle.plugins import find_engine
@@ -94,6 +94,7 @@ def open_any(
         contents = open_contents(folder, place, manifest.contents, keras, backend)
         plans[place] = READERS[read_kind(contents)](contents)
         check_head(plans[place], manifest, place)
+    check_page(folder / "manifest.md", manifest)
     digest = keras.digest if keras else None
     match tuple(plans.values()):
         case (UsersPlan() as users, HubPlan() as hub) if manifest.population:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from vflc_common.canonical import digest
+from vflc_common.canonical import PAGE, digest, page_sha256
 from vflc_common.keys import MOST_LACKING, key_columns
 from vflc_common.plugins import Plugin
 from vflc_common.words import BYTES, EVERY_PROGRAM, FORMAT, PHASES, PRECISIONS, RANGE
@@ -159,6 +159,18 @@ def read_manifest(file: Path) -> Manifest:
         plugins=plugins,
         protections={p.id: p for p in map(read_promised, document.get("protections") or ())},
     )
+
+
+def check_page(file: Path, manifest: Manifest) -> None:
+    """VFL0613 where the page that a person reads, if it is there, is not the manifest's."""
+    if (known := manifest.document.get(PAGE)) is None or not file.is_file():
+        return
+    try:
+        page = file.read_bytes()
+    except OSError as error:
+        raise damaged(f"{file} cannot be read: {error.strerror}") from None
+    if page_sha256(page, manifest.digest) != known:
+        raise damaged(f"{file} is not what manifest.json says of it")
 
 
 def _many(document: Json) -> str | None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from vflc_common.canonical import signed
+from vflc_common.canonical import DIGEST, PAGE, page_sha256, signed
 from vflc_common.keys import key_columns, key_json
 from vflc_common.text import quote
 from vflc_common.words import FORMAT
@@ -30,7 +30,7 @@ from vflc.ir.stages import Lowered, Scheduled
 def manifest(
     model: Scheduled, spec: str, precision: str, contents: dict[str, dict[str, str]]
 ) -> dict[str, Any]:
-    """The manifest as data, with its digest over everything else in it.
+    """The manifest as data, without its page and digest.
 
     `contents` holds for each place the SHA-256 of every file that its runtime executes or reads, so
     that equal digests mean equal programs.
@@ -67,7 +67,7 @@ def manifest(
         **protections(model),
         **learned(model),
     }
-    return signed(data)
+    return data
 
 
 def plugins(model: Lowered) -> dict[str, Any]:
@@ -127,6 +127,13 @@ def _with(first: Any, second: Any) -> tuple[Any, ...]:
 
 
 # --- for a person to read and sign -----------------------------------------------------------
+
+
+def with_page(data: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The manifest, under a digest that covers its page as well, and that page."""
+    page = markdown({**data, DIGEST: ""}).encode()
+    bound = signed({**data, PAGE: page_sha256(page, "")})
+    return bound, page.replace(b"``", f"`{bound[DIGEST]}`".encode(), 1)
 
 
 def markdown(data: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from vflc_common.canonical import signed
 from vflc_common.words import BYTES, FORMAT, PROGRAMS
 
 from vflc import __version__
@@ -68,23 +67,21 @@ def population_manifest(
     names = {
         s: [w.id for w in weights_of(model) if population.scope_of(w.id) == s] for s in ("global", "local")
     }
-    return signed(
-        {
-            "format": FORMAT,
-            "vflc": __version__,
-            "model": model.name,
-            "spec_sha256": hashlib.sha256(spec.encode()).hexdigest(),
-            "precision": precision,
-            "places": [place, hub],
-            "contents": contents,
-            "parties": parties,
-            "population": {"place": place, "hub": hub, **names},
-            "edges": [edge for kind in sent.values() for edge in kind],
-            "messages": messages,
-            **plugins(model),
-            **learned(model),
-        }
-    )
+    return {
+        "format": FORMAT,
+        "vflc": __version__,
+        "model": model.name,
+        "spec_sha256": hashlib.sha256(spec.encode()).hexdigest(),
+        "precision": precision,
+        "places": [place, hub],
+        "contents": contents,
+        "parties": parties,
+        "population": {"place": place, "hub": hub, **names},
+        "edges": [edge for kind in sent.values() for edge in kind],
+        "messages": messages,
+        **plugins(model),
+        **learned(model),
+    }
 
 
 def _edge(
