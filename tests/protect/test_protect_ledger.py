@@ -21,9 +21,13 @@ from vflc_runtime.errors import Failure
 from vflc_runtime.protect.costs import costs
 from vflc_runtime.protect.ledger import Entry, Ledger, keys_of, name_of
 from vflc_runtime.run.evaluate import evaluate
+from vflc_runtime.run.folds import train_folds
 from vflc_runtime.run.predict import predict
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.train import TrainOptions, train
+
+from vflc.api.search import Search
+from vflc.api.tune import Tuning
 
 GUARD = "protect h with gaussian(clip = 1.0, epsilon = 8, passes = {})\n"
 GRANTED = FROZEN.replace("to bob: Age, Income", "to bob: Age at most epsilon {}, Income")
@@ -156,6 +160,24 @@ def test_a_row_is_not_sent_once_to_train_on_and_once_to_validate_with(protect, t
     assert not (tmp_path / "run").exists() and not (tmp_path / "ledger").exists()
     first = {name: table.slice(0, 60) for name, table in tables.items()}
     run(folder, tmp_path / "run", first, validation_data=same)
+
+
+@pytest.mark.parametrize("what", ["folds", "search"])
+def test_folds_and_trials_are_counted_with_the_runs_beside_them(what, tmp_path):
+    """What is granted has room for two runs on the same rows, of which one is there."""
+    text, tables = GRANTED.replace("{}", "12") + GUARD.replace("{}", "0"), rows(64)
+    folder = bundle(text, tmp_path / "b")
+    run(folder, tmp_path / "run")
+    before, options = spent(tmp_path / "run"), TrainOptions(threads=1)
+    with pytest.raises(Failure, match="VFL0684"):
+        if what == "folds":
+            train_folds(2, tmp_path / what, options, lambda path, own: train(folder, tables, path, own))
+        else:
+            pytest.importorskip("optuna")
+            (tmp_path / "m.vfl").write_text(text)
+            batches, options = (Search.of("batch", "8, 16, 32"),), TrainOptions(threads=1, validation=0.25)
+            Tuning(tmp_path / "m.vfl", batches, tmp_path / what, options).run(2, tables)
+    assert spent(tmp_path / "run") > before and not (tmp_path / what / "ledger").exists()
 
 
 def test_noisy_weights_and_noisy_messages_are_one_gaussian_together(tmp_path):

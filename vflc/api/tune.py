@@ -24,13 +24,13 @@ import msgspec
 from msgspec import to_builtins
 from vflc_common.words import DEFAULT_BACKEND
 from vflc_runtime import files
-from vflc_runtime.bundle.folder import open_any
+from vflc_runtime.bundle.folder import is_population, open_any
 from vflc_runtime.bundle.plugins import find_engine
 from vflc_runtime.data.source import TableSource
 from vflc_runtime.errors import Failure
 from vflc_runtime.events import Listener, silent
 from vflc_runtime.finite import NotFinite
-from vflc_runtime.run.settings import TrainOptions, new_settings
+from vflc_runtime.run.settings import TrainOptions, ledger_beside, new_settings
 from vflc_runtime.run.train import train
 from vflc_runtime.run.work import work_of
 from vflc_runtime.scratch import scratch_folder
@@ -171,6 +171,8 @@ class Tuning:
         try:
             with self._compiled(tried) as bundle:
                 options = replace(self.options, overwrite=True)
+                if not is_population(bundle):
+                    options = replace(options, ledger=options.ledger or ledger_beside(self.out))
                 metrics = train(bundle, sources, run, options, listen).metrics
         except NotFinite:
             return TrialResult(number, tried, None, None, None, {}, 0.0)

@@ -218,7 +218,8 @@ class _Training:
         marks = loading.marks(self.bundle, self.settings, data, self.site.apart is not None)
         if self._run is None:
             self.settings |= marks
-            account(self.out, self.site.ledger, self.settings, self.bundle, data, order)
+            ledger = self.site.ledger or self.options.ledger
+            account(self.out, ledger, self.settings, self.bundle, data, order)
             run = create(self.out, self.bundle, self.settings, data.state, self.options.overwrite)
             start_weights.keep(run.path, self.start)
             self._held.enter_context(run.locked())

@@ -15,7 +15,7 @@ from typing import Any
 from vflc_runtime import files
 from vflc_runtime.errors import Failure
 from vflc_runtime.run.new_run import refuse_existing
-from vflc_runtime.run.settings import TrainOptions
+from vflc_runtime.run.settings import TrainOptions, ledger_beside
 from vflc_runtime.run.train import TrainResult
 
 FILE = "folds.json"
@@ -56,12 +56,13 @@ def train_folds(
     if not options.resume:
         _refuse_others(out, folds, options.overwrite)
     files.make_folder(out)
+    options = replace(options, folds=folds, validation=1 / folds, ledger=options.ledger or ledger_beside(out))
     found = []
     for number in range(1, folds + 1):
         began(number)
         path = out / f"fold-{number}"
         resume = options.resume and (path / "run.json").exists()
-        own = replace(options, folds=folds, validation=1 / folds, fold=number - 1, resume=resume)
+        own = replace(options, fold=number - 1, resume=resume)
         found.append((path, one(path, own).metrics))
     result_of_all = summary(found)
     files.write_json(out / FILE, result_of_all)

@@ -136,6 +136,11 @@ COUNTS = (
 )  # fmt: skip
 
 
+def ledger_beside(out: Path) -> Path:
+    """The folder of the ledgers for what is trained in `out`: a run, the folds of one, a search."""
+    return out.parent / "ledger"
+
+
 def terms_of(folder: Path) -> OptionRules:
     """Which options the bundle in a folder has; VFL0613 where there is none."""
     return ROUNDS if is_population(folder) else EPOCHS

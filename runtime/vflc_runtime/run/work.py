@@ -34,7 +34,15 @@ from vflc_runtime.run.inherited import Ancestors
 from vflc_runtime.run.loop import EpochLoop, facts
 from vflc_runtime.run.rounds import RoundLoop
 from vflc_runtime.run.session import Session
-from vflc_runtime.run.settings import EPOCHS, ROUNDS, OptionRules, TrainOptions, chosen, only_those_of
+from vflc_runtime.run.settings import (
+    EPOCHS,
+    ROUNDS,
+    OptionRules,
+    TrainOptions,
+    chosen,
+    ledger_beside,
+    only_those_of,
+)
 from vflc_runtime.run.start_weights import StartingPoint
 from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.training import TrainingLoop
@@ -233,7 +241,7 @@ def account(
     out: Path, ledger: Path | None, settings: dict[str, Any], bundle: Bundle, data: Dataset, order: Order
 ) -> None:
     """Charges a run that is about to begin in `out` to the ledgers of the parties here: `spending.begin`."""
-    folder = ledger or out.parent / "ledger"
+    folder = ledger or ledger_beside(out)
     kept = spending.begin(folder, bundle.manifest, bundle.plans, data, facts(settings, order))
     if kept is not None:
         settings["ledger"] = kept
