@@ -195,3 +195,33 @@ def test_ctrl_c_is_heard_while_modules_are_imported(module: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED_IMPORT, module, "spec.vfl"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "interrupted")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of Unix")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"], ids=["stdout", "stderr", "all"])
+def test_a_closed_stream_is_one_that_nobody_reads(closed: str) -> None:
+    script = f'"$0" -m vflc.cli.main explain VFL0105 {closed}'
+    done = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    assert ("VFL0105" in done.stdout) == (closed == "2>&-")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize(
+    ("when", "code"),
+    [("atexit.register(again)", -2), ("main.interrupted = again", 130)],
+    ids=["end", "answer"],
+)
+def test_a_late_ctrl_c_shows_no_code(when: str, code: int) -> None:
+    script = f"""
+import atexit, os, signal
+from vflc.cli import main
+def again(): os.kill(os.getpid(), signal.SIGINT)
+def ended(arguments): raise KeyboardInterrupt
+main._ended = ended
+{when}
+main.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stderr.strip() in ("interrupted", "")

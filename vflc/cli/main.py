@@ -6,6 +6,7 @@ Nothing but this is imported before Ctrl-C is heard.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 INTERRUPTED = 130
@@ -18,9 +19,29 @@ def main() -> None:
     more at the end, as Python does, takes a fifth of the time to check a spec.
     """
     gc.set_threshold(50_000)
-    code = run(sys.argv[1:])
+    _open_closed()
+    try:
+        code = run(sys.argv[1:])
+        _end_at_once()
+    except KeyboardInterrupt:  # one more, while the first one was answered
+        code = INTERRUPTED
     gc.freeze()
     sys.exit(code)
+
+
+def _open_closed() -> None:
+    """Leads a closed standard stream (`>&-`) to nobody: else a file would get its number, and its text."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+
+
+def _end_at_once() -> None:
+    """Lets Ctrl-C end the process from here on, as Python would print where it was on its own way out."""
+    from signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal
+
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, SIG_DFL)
 
 
 def run(arguments: list[str]) -> int:
