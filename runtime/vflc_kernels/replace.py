@@ -9,7 +9,7 @@ from vflc_kernels.dense import dense
 from vflc_kernels.fuse import fuse
 from vflc_kernels.gathers import gathers
 from vflc_kernels.graphs import drop_identities, drop_unread, kinds
-from vflc_kernels.heavy import heavy
+from vflc_kernels.left import shared_by_onnxruntime
 from vflc_kernels.sums import sums
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def replace(model: onnx.ModelProto, bfloat16: bool = False) -> tuple[list[str], 
     Where nothing is replaced, a caller should keep the model as it was.
 
     Returns:
-        What it replaced, one text a node made, and whether what is left is heavy.
+        What it replaced, one text a node made, and whether onnxruntime is to share out what is left.
     """
     import onnx
 
@@ -34,4 +34,4 @@ def replace(model: onnx.ModelProto, bfloat16: bool = False) -> tuple[list[str], 
     texts = [*dense(graph, found, bfloat16), *fuse(graph, found), *sums(graph, found), *gathers(graph, found)]
     if texts and all(each.domain != DOMAIN for each in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
-    return texts, heavy(graph, found)
+    return texts, shared_by_onnxruntime(graph, found)

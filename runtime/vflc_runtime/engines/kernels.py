@@ -80,13 +80,13 @@ class Loadable:
     Args:
         content: the serialised model.
         library: with the operators that it needs, if it needs any of ours.
-        heavy: whether operators of onnxruntime's own are worth threads, and give the same bits by any number.
+        shared: whether onnxruntime shares out its own operators, by threads of the session.
         replaced: by our operators, one text a node.
     """
 
     content: bytes
     library: str | None
-    heavy: bool
+    shared: bool
     replaced: tuple[str, ...] = ()
 
 
@@ -98,20 +98,20 @@ def _replaced(content: bytes, bfloat16: bool, library: str | None, switched: str
     """
     import onnx
     from vflc_kernels.graphs import kinds
-    from vflc_kernels.heavy import heavy as is_heavy
+    from vflc_kernels.left import shared_by_onnxruntime
     from vflc_kernels.replace import replace
 
     changed = onnx.ModelProto.FromString(content)
     try:
         if library is None:
-            return Loadable(content, None, is_heavy(changed.graph, kinds(changed)))
-        replaced, heavy = replace(changed, bfloat16)
+            return Loadable(content, None, shared_by_onnxruntime(changed.graph, kinds(changed)))
+        replaced, shared = replace(changed, bfloat16)
         own = any(each.domain == vflc_kernels.DOMAIN for each in changed.opset_import)
         if replaced:
             content = changed.SerializeToString()
-        return Loadable(content, library if own else None, heavy, tuple(replaced))
+        return Loadable(content, library if own else None, shared, tuple(replaced))
     except (IndexError, KeyError, ValueError, onnx.shape_inference.InferenceError):
-        return Loadable(content, library, heavy=False)  # no valid graph; onnxruntime says why
+        return Loadable(content, library, shared=False)  # no valid graph; onnxruntime says why
 
 
 def with_kernels(model: onnx.ModelProto, bfloat16: bool) -> Loadable:

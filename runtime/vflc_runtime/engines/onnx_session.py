@@ -103,7 +103,7 @@ def own_session(model: onnx.ModelProto, threads: int, precision: str, bfloat16: 
     """
     made = with_kernels(model, bfloat16)
     double = precision == "float64"
-    if made.heavy:
+    if made.shared:
         return session(made.content, threads, double, library=made.library)
     return session(made.content, 1, double, library=made.library, pooled=threads)
 

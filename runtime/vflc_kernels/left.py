@@ -1,4 +1,4 @@
-"""Whether what is left to onnxruntime of a graph is worth threads of its own, and safe with them."""
+"""Whether the products that are left to onnxruntime of a graph are to be shared out by threads of its own."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ AT_ONCE = 128
 """Longer sums of products are cut where it depends on the share of the columns that a thread has."""
 
 
-def heavy(graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> bool:
-    """Whether products are left to onnxruntime that take long, and are the same for any number of threads.
+def shared_by_onnxruntime(graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> bool:
+    """Whether products are left to onnxruntime that take long, and are the same for every number of threads.
 
     Its other operators move numbers: waking a second thread costs what it saves there.
 

@@ -1,4 +1,4 @@
-"""Which graphs leave products to onnxruntime that are worth threads of its own, and safe with them."""
+"""Which products of onnxruntime its threads share out: those that take long, and keep their bits."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from vflc_runtime.engines.onnx_session import own_session
 
 
 @pytest.mark.parametrize(
-    ("precision", "inputs", "outputs", "heavy"),
+    ("precision", "inputs", "outputs", "shared"),
     [
         ("float32", 128, 64, False),  # ours
         ("float64", 128, 64, True),
@@ -22,12 +22,12 @@ from vflc_runtime.engines.onnx_session import own_session
         ("float32", 1500, 1, False),  # a column
     ],
 )
-def test_layers(precision: str, inputs: int, outputs: int, heavy: bool) -> None:
+def test_layers(precision: str, inputs: int, outputs: int, shared: bool) -> None:
     built = Built(precision)
     built.inputs = {"x": ("rows", inputs), "k": (inputs, outputs), "b": (outputs,)}
     model = built.model([built.add("Gemm", "x", "k", "b")])
     texts, found = replace(model)
-    assert found == heavy
+    assert found == shared
     assert bool(texts) == (precision == "float32" and outputs > 1)
 
 
