@@ -164,12 +164,15 @@ objective mse(out, bob.y)
 
 
 @pytest.mark.parametrize("form", ["svg", "html", "mmd", "dot"])
-def test_what_a_table_calls_a_column_is_only_text(tmp_path: Path, form: str) -> None:
+def test_what_a_table_calls_a_column_is_only_text(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "<script>alert(2)<!--.vfl"
     path.write_text(HOSTILE, "utf-8")
     assert run(["check", "--fix", str(path)]) == 0
     out = tmp_path / f"picture.{form}"
     assert run(["graph", str(path), "-o", str(out)]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {out}\n")
     text = out.read_text("utf-8")
     assert "\u202e" not in text
     assert form == "dot" or "<script>alert" not in text  # where it is in quotes

@@ -75,6 +75,7 @@ def command(
         from vflc_runtime.files import replace_with
 
         replace_with(out, text.encode(), private=False)
+        click.echo(f"wrote {out}")
 
 
 def _form(out: Path | None) -> str:
