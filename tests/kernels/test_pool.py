@@ -11,7 +11,7 @@ import vflc_kernels
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "runtime" / "vflc_kernels" / "src" / "pool.cpp"
 HEAD = """
-import os, time
+import os, sys, time
 from pathlib import Path
 import numpy as np, vflc_kernels
 from operators import operator_session
@@ -68,6 +68,27 @@ if child == 0:
 assert os.waitpid(child, 0)[1] == 0
 run()
 """
+ASIDE = """
+import subprocess
+cores = os.sched_getaffinity(0)
+first = {min(cores)}
+tied = min(pool, key=int)
+os.sched_setaffinity(int(tied), first)
+os.sched_setaffinity(os.getpid(), first)  # of the thread that calls
+busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in cores]
+try:
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        run()
+finally:
+    for each in busy:
+        each.kill()
+        each.wait()
+for each in pool:
+    end = time.monotonic() + 30
+    while os.sched_getaffinity(int(each)) != (first if each == tied else cores):
+        assert time.monotonic() < end, "a thread of the pool may not run where it was allowed to"
+"""
 LINUX = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells what threads do")
 BUILT = pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
 
@@ -84,7 +105,7 @@ def test_no_races(sanitizer: str, tmp_path: Path) -> None:
 
 @LINUX
 @BUILT
-@pytest.mark.parametrize("script", [SLEEP, FORK, SIGNALS], ids=["asleep", "fork", "signals"])
+@pytest.mark.parametrize("script", [SLEEP, FORK, SIGNALS, ASIDE], ids=["asleep", "fork", "signals", "aside"])
 def test_process(script: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HEAD + script], cwd=HERE, capture_output=True, text=True, timeout=120

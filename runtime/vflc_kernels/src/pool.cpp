@@ -9,6 +9,9 @@
 #include <system_error>
 #include <thread>
 
+#ifdef __linux__
+#include <sched.h>
+#endif
 #ifndef _WIN32
 #include <pthread.h>
 #include <signal.h>
@@ -73,6 +76,39 @@ class Patience {
   long pushed_ = 0;
 };
 
+// The core that the calling thread runs on; -1 where that is not known.
+int core_here() {
+#ifdef __linux__
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Moves the calling thread off the core of who waits for it. Where all cores are taken for a moment, Linux wakes a
+// thread behind one of them and may leave it there for milliseconds, though another core is soon free.
+class Aside {
+ public:
+  void from(int core) {
+#ifdef __linux__
+    if (core < 0 || core >= CPU_SETSIZE || core != core_here()) return;
+    const auto at = Clock::now();
+    if (at < next_) return;
+    next_ = at + milliseconds(1);
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
+    cpu_set_t others = allowed;
+    CPU_CLR(core, &others);
+    if (sched_setaffinity(0, sizeof others, &others) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
+#else
+    static_cast<void>(core);
+#endif
+  }
+
+ private:
+  Clock::time_point next_{};
+};
+
 // While one is there, threads begin with all signals blocked: those of the process are for Python's threads.
 class NoSignals {
 #ifndef _WIN32
@@ -102,6 +138,7 @@ class Pool {
     parts_ = parts;
     next_.store(0, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
+    core_.store(core_here(), std::memory_order_relaxed);
     open_.store(++job_ << kShareBits | shares, std::memory_order_seq_cst);
     wake(shares - 1);
     take(job_);
@@ -165,10 +202,12 @@ class Pool {
 
   [[noreturn]] void work(uint64_t seen) {
     Patience patience;
+    Aside aside;
     for (auto end = Clock::now() + kIdle;;) {
       const auto news = [&] { return open_.load(std::memory_order_seq_cst) >> kShareBits != seen; };
       if (!spin(end, news)) sleep(news);
       seen = open_.load(std::memory_order_relaxed) >> kShareBits;
+      aside.from(core_.load(std::memory_order_relaxed));
       if (take(seen)) end = Clock::now() + patience.now();  // else there are enough without this thread
     }
   }
@@ -190,6 +229,7 @@ class Pool {
   void (*part_)(void*, std::size_t) = nullptr;
   void* data_ = nullptr;
   std::size_t parts_ = 0;
+  std::atomic<int> core_{-1};  // of the caller
 
   // A job's number, and its shares that nobody has taken: one value, so that nobody takes a share of another job.
   alignas(64) std::atomic<uint64_t> open_{0};
