@@ -27,6 +27,11 @@ from vflc_runtime.transport.network import BYES, REASONS, Reason, Traffic
 from vflc_runtime.transport.refusing import refusal
 from vflc_runtime.transport.rules import MessageRules
 
+SendNow = Callable[[bytes], bool]
+"""Sends a frame as far as that goes without waiting, and says whether all of it has gone."""
+_SOON = 1 << 20
+"""Bytes of a frame that its maker sends: of a larger one sealing alone takes longer than to wake a thread."""
+
 
 class Link:
     """One place's end of the link to `peer`.
@@ -65,6 +70,8 @@ class Link:
         self._lock = Lock()
         self._wake_up: SimpleQueue[None] = SimpleQueue()
         self._idle = False
+        self._send_now: SendNow | None = None
+        self._unfinished = False
         self._begin()
 
     def _begin(self) -> None:
@@ -81,17 +88,41 @@ class Link:
     def push(self, make: Callable[[int], bytes], payload: int = 0, session: int | None = None) -> None:
         """Queues the frame that `make` makes of its number; not where `session` is over.
 
-        What was meant for a process that is gone must not reach the one in its place.
+        What was meant for a process that is gone must not reach the one in its place. While the stream's
+        thread has nothing to write, the calling one writes what goes without waiting.
         """
+        stream, first, gone = 0, None, False
+        try:
+            with self._lock:
+                if session not in (None, self.session):
+                    return
+                frame = make(self._number + 1)
+                self._number += 1
+                self._kept.append((self._number, frame))
+                self._pushed += len(frame)
+                self.traffic.payload_out += payload
+                stream, send = self._stream, self._send_now
+                if send is not None and self._idle and len(frame) <= _SOON:
+                    first = self._to_write(stream)
+                if first is None:
+                    self._ring()
+                else:
+                    self._idle = False
+            if send is not None and first is not None:
+                gone = send(first)
+        finally:  # also where a signal ends it
+            if first is not None:
+                self._written(stream, gone)
+
+    def _written(self, stream: int, gone: bool) -> None:
+        """Lets the stream's thread go on, who has nothing to do if all has `gone`."""
         with self._lock:
-            if session not in (None, self.session):
+            if stream != self._stream:
                 return
-            frame = make(self._number + 1)
-            self._number += 1
-            self._kept.append((self._number, frame))
-            self._pushed += len(frame)
-            self.traffic.payload_out += payload
-            self._ring()
+            self._unfinished = not gone
+            self._idle = gone and not self._more_to_write()
+            if not self._idle:
+                self._wake_up.put(None)
 
     def open_for_more(self) -> bool:
         """Whether the peer has taken so much that more may be sent."""
@@ -135,7 +166,8 @@ class Link:
         """Begins a stream and ends the one before: its number, and the hello to send first."""
         with self._arriving, self._lock:
             self._stream += 1
-            self._attached = False
+            self._attached = self._idle = self._unfinished = False
+            self._send_now = None
             before, self._wake_up = self._wake_up, SimpleQueue()
             before.put(None)
             hello = Frame(
@@ -159,8 +191,15 @@ class Link:
             self._ring()
         self._mailbox.notify()
 
-    def outgoing(self, stream: int) -> Iterator[bytes]:
-        """What to write to the stream, after both hellos; ends with the stream."""
+    def outgoing(self, stream: int, send_now: SendNow | None = None) -> Iterator[bytes]:
+        """What to write to the stream, after both hellos; ends with the stream.
+
+        `send_now` is called by who makes a frame, while this thread has nothing to write. Where it left a
+        part, which is to be sent next, something empty comes.
+        """
+        with self._lock:
+            if stream == self._stream:
+                self._send_now = send_now
         while True:
             with self._lock:
                 over = stream != self._stream or stream == self._said_on
@@ -209,7 +248,13 @@ class Link:
 
     # --- writing -----------------------------------------------------------------------------
 
+    def _more_to_write(self) -> bool:
+        return self._owes or self._next < self._number or bool(self._last_word)
+
     def _to_write(self, stream: int) -> bytes | None:
+        if self._unfinished:
+            self._unfinished = False
+            return b""
         if self._last_word:
             self._said_on = stream
             return self._counted(self._last_word)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, Queue
 from threading import Thread
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vflc_runtime.errors import Failure
 from vflc_runtime.transport.ends import PATIENCE, Begun, Dial, Dialing, serve
@@ -38,6 +38,19 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Ends both directions, also for those who wait; may be called from any thread, and again."""
+        ...
+
+
+@runtime_checkable
+class QuickStream(Stream, Protocol):
+    """A stream that can send without waiting."""
+
+    def send_now(self, block: bytes) -> bool:
+        """Sends what goes without waiting; False where a part is left. A broken stream is closed."""
+        ...
+
+    def finish(self) -> None:
+        """Sends the part that was left; waits where the other end is slow."""
         ...
 
 
@@ -158,13 +171,25 @@ class PlainDialer(Dialing):
         try:
             self._introduce(stream)
             stream.send(hello)
-            for frame in self.link.outgoing(number):
-                stream.send(frame)
+            write(stream, self.link, number)
         except OSError:
             stream.close()
         except Exception as defect:
             self._fail(defect)
             self.stop()
+
+
+def write(stream: Stream, link: Link, number: int) -> None:
+    """Sends what the link has to say on a stream, to its end."""
+    if not isinstance(stream, QuickStream):
+        for frame in link.outgoing(number):
+            stream.send(frame)
+        return
+    for frame in link.outgoing(number, stream.send_now):
+        if frame:
+            stream.send(frame)
+        else:
+            stream.finish()
 
 
 def _frames(stream: Stream, most: int) -> Iterator[FrameBytes]:
@@ -232,8 +257,8 @@ class PlainServer:
             if answer is not None:
                 number, word = answer
                 stream.send(word)
-                for frame in link.outgoing(number) if number is not None else ():
-                    stream.send(frame)
+                if number is not None:
+                    write(stream, link, number)
         except (OSError, TooLong, Empty):
             return
         except Exception as defect:

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from threading import Lock
 from typing import Any, cast
@@ -27,6 +28,8 @@ PROTOCOL = "vflc"
 _LENGTH = struct.Struct("<I")
 _FIRST, _AT_ONCE = 1 << 12, 1 << 18
 """Bytes that are taken from the system at once, before somebody has shown a certificate and after it."""
+PIECE = 3 << 14
+"""Bytes of a block that are sealed and sent before the next, three records of TLS."""
 _PARTING = 2.0
 """Seconds for which who is turned away may still talk, so that it hears why."""
 
@@ -70,6 +73,8 @@ class TlsStream:
         self._coming, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = secure.wrap_bio(self._coming, self._leaving, server_side=server)
         self._lock, self._writing = Lock(), Lock()
+        self._pieces: Iterator[bytes | memoryview] = iter(())
+        self._sealed, self._at_once = memoryview(b""), connection
         self._arrived, self._largest = memoryview(bytearray(_FIRST)), _FIRST
 
     def greet(self, within: float) -> None:
@@ -93,6 +98,8 @@ class TlsStream:
                 raise
             self._flush()
             self._connection.settimeout(self._patience)
+            self._at_once = self._connection.dup()
+            self._at_once.setblocking(False)
             self._arrived = memoryview(bytearray(_AT_ONCE))
             return
 
@@ -108,11 +115,28 @@ class TlsStream:
     def send(self, block: bytes) -> None:
         """See `plain.Stream`."""
         with self._writing:
-            with self._lock:
-                self._tls.write(_LENGTH.pack(len(block)))
-                if block:
-                    self._tls.write(block)
-            self._flush()
+            self._pieces = _pieces(block)
+            self._put(self._connection)
+
+    def send_now(self, block: bytes) -> bool:
+        """See `plain.QuickStream`."""
+        try:
+            with self._writing:
+                self._pieces = _pieces(block)
+                self._put(self._at_once)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.close()
+        except BaseException:  # a signal's, and nobody knows how much has gone
+            self.close()
+            raise
+        return True
+
+    def finish(self) -> None:
+        """See `plain.QuickStream`."""
+        with self._writing:
+            self._put(self._connection)
 
     def receive(self, most: int) -> FrameBytes | None:
         """See `plain.Stream`; no more memory is taken than twice what has come, or came once."""
@@ -139,6 +163,7 @@ class TlsStream:
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
+        self._at_once.close()
 
     def _read(self, count: int) -> memoryview | None:
         """So many bytes; None where the stream ends before."""
@@ -167,11 +192,34 @@ class TlsStream:
             self._coming.write(self._arrived[:count])
         return count > 0
 
-    def _flush(self) -> None:
+    def _put(self, connection: socket.socket) -> None:
+        """Sends what is sealed, and then the rest of the block, piece after piece."""
+        while True:
+            while self._sealed:
+                self._sealed = self._sealed[connection.send(self._sealed) :]
+            piece = next(self._pieces, None)
+            if piece is None:
+                return
+            self._seal(piece)
+
+    def _seal(self, piece: bytes | memoryview) -> None:
         with self._lock:
-            left = memoryview(self._leaving.read())
-        while left:
-            left = left[self._connection.send(left) :]
+            if piece:
+                self._tls.write(piece)
+            self._sealed = memoryview(self._leaving.read())
+
+    def _flush(self) -> None:
+        """Sends what TLS itself has to say."""
+        self._seal(b"")
+        self._put(self._connection)
+
+
+def _pieces(block: bytes) -> Iterator[bytes | memoryview]:
+    """A block after its length, in pieces."""
+    view, first = memoryview(block), PIECE - _LENGTH.size
+    yield _LENGTH.pack(len(block)) + view[:first]
+    for start in range(first, len(view), PIECE):
+        yield view[start : start + PIECE]
 
 
 def _network(host: str) -> str:
