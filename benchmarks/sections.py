@@ -45,9 +45,9 @@ SECTIONS = (
     Section(
         "busy",
         "The same beside a busy process",
-        ("deepfm.py", "--busy", "--batch", "1024", "--starts", "1", "--rounds", "3", "--seconds", "1.2"),
+        ("deepfm.py", "--busy", "--starts", "1", "--rounds", "3", "--seconds", "1.2"),
         (*CONTEST, "--rows", "20000"),
-        "The same at batch 1024, while a process of a third kind keeps one core busy all the time.",
+        "The same, while a process of a third kind keeps one core busy all the time.",
     ),
     Section(
         "criteo",

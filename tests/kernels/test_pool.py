@@ -89,6 +89,27 @@ for each in pool:
     while os.sched_getaffinity(int(each)) != (first if each == tied else cores):
         assert time.monotonic() < end, "a thread of the pool may not run where it was allowed to"
 """
+REFUSED = """
+import resource
+more = operator_session("FusedDouble", [x], 1, program.attributes(), pooled=8)
+
+def count():
+    (made,) = more.run(None, {"x0": x})
+    assert (made == 1).all()
+    return len({each.name for each in tasks.iterdir()} - before)
+
+vflc_kernels.use_threads(1)
+count()  # its memory is there
+vflc_kernels.use_threads(0)
+_, most = resource.getrlimit(resource.RLIMIT_AS)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (6 << 20), most))  # less than a thread's stack
+assert {count() for _ in range(20)} == {3}
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+end = time.monotonic() + 30
+while count() != 7:
+    assert time.monotonic() < end, "the system is not asked again"
+"""
 LINUX = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells what threads do")
 BUILT = pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
 
@@ -105,7 +126,7 @@ def test_no_races(sanitizer: str, tmp_path: Path) -> None:
 
 @LINUX
 @BUILT
-@pytest.mark.parametrize("script", [SLEEP, FORK, SIGNALS, ASIDE], ids=["asleep", "fork", "signals", "aside"])
+@pytest.mark.parametrize("script", [SLEEP, FORK, SIGNALS, ASIDE, REFUSED], ids=["asleep", "fork", "signals", "aside", "refused"])
 def test_process(script: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HEAD + script], cwd=HERE, capture_output=True, text=True, timeout=120

@@ -154,10 +154,12 @@ class Pool {
   std::size_t grown_to(std::size_t threads) {
     threads = std::min(threads, kMost);
     if (workers_ + 1 >= threads) return threads;
+    if (refused_ != Clock::time_point{} && Clock::now() - refused_ < milliseconds(1000)) return workers_ + 1;
     const NoSignals none;
     try {
       for (; workers_ + 1 < threads; ++workers_) std::thread([this, seen = job_] { work(seen); }).detach();
-    } catch (const std::system_error&) {  // as many as the system gives
+    } catch (const std::system_error&) {  // as many as the system gives, who is asked again later
+      refused_ = Clock::now();
       return workers_ + 1;
     }
     return threads;
@@ -223,6 +225,7 @@ class Pool {
   // Of the caller, who holds `busy_`.
   std::mutex busy_;
   std::size_t workers_ = 0;
+  Clock::time_point refused_{};  // when the system last had no thread to give
   uint64_t job_ = 0;
 
   // Of the job, changed while none is open.

@@ -97,9 +97,14 @@ def _mapped(folder: Path, size: int, far: bool) -> mmap.mmap:
     except OSError as error:
         raise Failure(
             "VFL0791",
-            f"tables of {size / (1 << 30):,.2f} GiB cannot lie in a file in {folder}: {error.strerror}",
+            f"tables of {_in_words(size)} cannot lie in a file in {folder}: {error.strerror}",
             f"set {SWITCH} in the environment to a folder with enough room, or to `memory`",
         ) from None
     if far and hasattr(mmap, "MADV_RANDOM"):
         found.madvise(mmap.MADV_RANDOM)  # what lies beside a row would take the place of others
     return found
+
+
+def _in_words(size: int) -> str:
+    """So many bytes, for people."""
+    return f"{size / (1 << 30):,.2f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):,.1f} MiB"
