@@ -110,6 +110,7 @@ end = time.monotonic() + 30
 while count() != 7:
     assert time.monotonic() < end, "the system is not asked again"
 """
+SCRIPTS = {"asleep": SLEEP, "fork": FORK, "signals": SIGNALS, "aside": ASIDE, "refused": REFUSED}
 LINUX = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells what threads do")
 BUILT = pytest.mark.skipif(bool(vflc_kernels.why_not()), reason="kernels are not used")
 
@@ -126,7 +127,7 @@ def test_no_races(sanitizer: str, tmp_path: Path) -> None:
 
 @LINUX
 @BUILT
-@pytest.mark.parametrize("script", [SLEEP, FORK, SIGNALS, ASIDE, REFUSED], ids=["asleep", "fork", "signals", "aside", "refused"])
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=[*SCRIPTS])
 def test_process(script: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HEAD + script], cwd=HERE, capture_output=True, text=True, timeout=120
