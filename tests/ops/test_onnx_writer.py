@@ -13,6 +13,7 @@ from vflc.emit.onnx.writer import IR_VERSION, OPSET, OnnxGraphWriter
 from vflc.ir.types import ROWS, Axis, TensorType
 from vflc.ops import OPS
 from vflc.ops.activation import write_erf
+from vflc.ops.arithmetic import write_clip
 from vflc.ops.registry import OpSample
 from vflc.ops.rules import tensor
 
@@ -185,3 +186,18 @@ def test_erf_in_float64_is_exact_to_rounding():
     session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"x": x})
     np.testing.assert_allclose(found, [math.erf(each) for each in x], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", ["clip", "erf"])
+def test_what_bounds_values_may_follow_relu_in_any_precision(name: str, double: bool) -> None:
+    """onnxruntime joins `Relu` and `Clip`, and cannot in float64."""
+    w = OnnxGraphWriter(double)
+    relu = w("Relu", "x")
+    made = write_clip(w, relu, 0.5, 1.5) if name == "clip" else write_erf(w, relu)
+    content = w.finish("test", {"x": ROW}, {"y": (made, ROW)}, {}).SerializeToString()
+    x = np.array([[-1.0, 0.75], [2.0, np.nan]], np.float64 if double else np.float32)
+    (y,) = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    due = [0.5, 0.75, 1.5] if name == "clip" else [0, math.erf(0.75), math.erf(2.0)]
+    np.testing.assert_allclose(y.reshape(-1)[:3], due, rtol=1e-6)
+    assert np.isnan(y[1, 1])

@@ -11,7 +11,7 @@ from vflc_common.arrays import Array
 from vflc_common.numpy import np
 
 from vflc.ir.types import TensorType
-from vflc.ops.arithmetic import UNARY, infer_unary, vjp_unary
+from vflc.ops.arithmetic import UNARY, infer_unary, vjp_unary, write_clip
 from vflc.ops.parts import Parts, beside
 from vflc.ops.registry import Attrs, KerasOps, OnnxWriter, Op, OpError, OpSample, register
 from vflc.ops.rules import InputGradients, keras_call, need_float, number, onnx_node, tensor
@@ -85,7 +85,7 @@ def write_erf(w: OnnxWriter, x: str) -> str:
     """erf by onnxruntime's float32 kernel, in float64 by Clenshaw's recurrence."""
     if not w.double:
         return w("Erf", x)
-    x = w("Clip", x, w.constant(-ERF_BOUND), w.constant(ERF_BOUND))
+    x = write_clip(w, x, -ERF_BOUND, ERF_BOUND)
     u = w("Sub", w("Mul", w("Mul", x, x), w.constant(2 / ERF_BOUND**2)), w.constant(1.0))
     twice = w("Add", u, u)
     first, *rest = erf_series()

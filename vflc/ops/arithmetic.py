@@ -203,7 +203,12 @@ def onnx_square(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequenc
 
 
 def onnx_clip(w: OnnxWriter, node: Node, inputs: Sequence[str], types: Sequence[TensorType]) -> str:
-    return w("Clip", inputs[0], w.constant(node.attrs["low"]), w.constant(node.attrs["high"]))
+    return write_clip(w, inputs[0], node.attrs["low"], node.attrs["high"])
+
+
+def write_clip(w: OnnxWriter, x: str, low: float, high: float) -> str:
+    """Not by `Clip`: onnxruntime joins it with a `Relu` before it, and refuses such graphs in float64."""
+    return w("Min", w("Max", x, w.constant(low)), w.constant(high))
 
 
 def keras_clip(k: KerasOps, node: Node, inputs: Sequence[Any], types: Sequence[TensorType]) -> Any:
