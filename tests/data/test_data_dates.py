@@ -161,6 +161,21 @@ def test_every_source_gives_the_same_whatever_the_time_zone(tmp_path, monkeypatc
     assert read(keyed([dt.date(1960, 2, 29)]), "timestamp", {"name": "year"}).tolist() == [[1960]]
 
 
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_nanoseconds_are_cut_off_as_those_of_text_are(zone):
+    """The last moment of a year, as pandas has it, is in that year; DuckDB's own conversion rounds up."""
+    nanos = [1735689599_999999999, 1735689599_000000500, None] + [-1, -1001] * (zone is None)
+    moments = keyed(pa.array(nanos, pa.int64()).cast(pa.timestamp("ns", zone)))
+    wanted = [[2024], [2024], [0]] + [[1969], [1969]] * (zone is None)
+    zero = {"name": "missing", "value": 0}
+    assert read(moments, "timestamp", {"name": "year"}, zero).tolist() == wanted
+    texts = ["2024-12-31 23:59:59.999999999", "2024-12-31 23:59:59.0000005", None]
+    texts += ["1969-12-31 23:59:59.999999999", "1969-12-31 23:59:59.999998999"] * (zone is None)
+    as_text = read(keyed(texts), "timestamp", DAYS, zero)
+    np.testing.assert_array_equal(read(moments, "timestamp", DAYS, zero), as_text)
+    refused("VFL0603", read, moments, "date", DAYS)
+
+
 @pytest.mark.parametrize(
     ("type", "value", "says"),
     [

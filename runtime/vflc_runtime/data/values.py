@@ -57,6 +57,8 @@ MACROS = {
     CASE WHEN NOT regexp_full_match(trim(t), '{_MOMENT}') OR starts_with(trim(t), '0000') THEN NULL
         WHEN regexp_matches(trim(t), '.{{11}}.*[Z+-]') THEN epoch_us(TRY_CAST(trim(t) AS TIMESTAMPTZ))
         ELSE epoch_us(TRY_CAST(trim(t) AS TIMESTAMP)) END""",
+    # Down, as of text: DuckDB's own conversion rounds from version 2.0 on, 23:59:59.9999999 to the next day.
+    "vfl_micros": """(n) AS n // 1000 - CASE WHEN n % 1000 < 0 THEN 1 ELSE 0 END""",
     "vfl_real": f"""(x) AS
     CASE WHEN NOT isfinite(x) THEN NULL
     WHEN x = floor(x) AND abs(x) < {DIGITS:.0e} THEN CAST(CAST(x AS HUGEINT) AS VARCHAR)
@@ -206,7 +208,8 @@ def _as_timestamp(type: str, name: str) -> Expression | None:
         return None
     moment = f"TRY_CAST({name} AS TIMESTAMP{'TZ' * zoned})"
     finite = f"isfinite({name if type == 'DATE' else moment})"
-    value = f"CASE WHEN {finite} THEN epoch_us({moment}) END"
+    micros = f"vfl_micros(epoch_ns({name}))" if type.endswith("_NS") else f"epoch_us({moment})"
+    value = f"CASE WHEN {finite} THEN {micros} END"
     return Expression(value, f"{finite} AND {value} IS NULL")
 
 
