@@ -15,6 +15,7 @@ import pytest
 from population.population_testing import compiled, ratings, rounds_of, table
 from population.reference import GLOBALS, spec
 from vflc_runtime.files import read_tensors
+from vflc_runtime.population.delta import shrinking
 from vflc_runtime.population.privacy import spent
 from vflc_runtime.population.random import secret_noise
 from vflc_runtime.population.users import cohort_of
@@ -100,6 +101,15 @@ def test_a_user_moves_the_sum_by_the_clipping_norm_and_a_replaced_one_by_twice_t
         assert np.linalg.norm(sums[key]) == pytest.approx(0.1, rel=1e-9)
     moved = change_of(rounds, [at["mild"], at["low"]]) - change_of(rounds, [at["mild"], at["high"]])
     assert 0.1 < np.linalg.norm(moved) <= 0.2 * (1 + 1e-9)
+
+
+def test_rounding_puts_no_change_above_the_clipping_norm(tmp_path):
+    rounds = rounds_of(compiled(spec(NOISY), tmp_path, "float32"), table(ratings()))
+    norms = [np.linalg.norm(change_of(rounds, [user]).astype("d")) for user in range(14)]
+    assert max(norms) == pytest.approx(0.1, rel=1e-5) and max(norms) <= 0.1
+    huge = np.float64([0, 1e-9, 0.1, 3e36, 1.3e42, 7e44])
+    factors = shrinking(huge, 0.1, "float32").astype("f").astype("d")
+    assert (huge * factors <= 0.1).all() and factors.tolist()[:2] == [1, 1] and factors[3] > 0
 
 
 def test_noise_reaches_every_row_in_the_size_that_is_stated(rounds):

@@ -61,7 +61,7 @@ def changes_of(state: GroupState, first: Mapping[str, Array]) -> Changes:
     scale = weight.astype(np.float64)
     if settings.clip_norm is not None:
         norms = np.sqrt(_squares(state, changes, whole))
-        scale *= np.minimum(1.0, settings.clip_norm / np.maximum(norms, 1e-300))
+        scale *= shrinking(norms, settings.clip_norm, state.plan.precision)
     for name, change in changes.items():
         copies = state.copies.get(name)
         factors = scale if copies is None else scale.take(copies.owner)
@@ -92,6 +92,16 @@ def _squares(
         squares = _by_user(state, changes, lambda numbers: numbers.astype(np.float64) ** 2)
     squares[~whole] = 0.0
     return squares
+
+
+def shrinking(norms: NDArray[np.float64], most: float, precision: str) -> NDArray[np.float64]:
+    """What scales changes of these norms [user] down to `most`; rounding in `precision` puts none above it.
+
+    A factor below the normal numbers would be rounded by more than that allows for, and is 0.
+    """
+    kind = np.finfo(precision)
+    found = np.minimum(1.0, most * (1 - 4 * float(kind.eps)) / np.maximum(norms, 1e-300))
+    return np.where(found < float(kind.tiny), 0.0, found)
 
 
 def _by_user(
