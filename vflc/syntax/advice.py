@@ -88,6 +88,12 @@ def unexpected(scan: Scan, start: int, index: int, expected: frozenset[str]) -> 
     return None
 
 
+def misspelt(scan: Scan, start: int, index: int, help: str | None) -> Token | None:
+    """The first word of the statement where the help is about that: `relase bob {`."""
+    first = scan.tokens[start]
+    return first if help and start == index - 1 and help == _foreign(scan, start) else None
+
+
 def short(token: Token) -> str:
     """A token as messages quote it."""
     text = str(token)

@@ -89,13 +89,15 @@ def report(scan: Scan, failure: ParseFailure, collector: DiagnosticCollector) ->
         collector.error(code, f"expected {what}{after}", scan.span(previous), help)
         return
     assert found is not None
-    if failure.complete and previous is not None and not scan.starts_line(index):
+    hint = advice.unexpected(scan, failure.start, index, failure.expected)
+    misspelt = advice.misspelt(scan, failure.start, index, hint)
+    if misspelt is not None:
+        message = f"no statement begins with `{misspelt}`"
+    elif failure.complete and previous is not None and not scan.starts_line(index):
         message = f"unexpected `{advice.short(found)}`{after}"
     else:
         message = f"expected {what}{after}, found `{advice.short(found)}`"
-    place = scan.span(found)
-    hint = advice.unexpected(scan, failure.start, index, failure.expected)
-    collector.error("VFL0001", message, place, hint)
+    collector.error("VFL0001", message, scan.span(misspelt or found), hint)
 
 
 def extent(scan: Scan, failure: ParseFailure) -> tuple[int, int]:
