@@ -194,6 +194,24 @@ def test_options_that_are_none(model: vflc.Model, data: dict[str, pa.Table]) -> 
         run.predict(data, top=3)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("epochs", "2"), ("epochs", 1.5), ("batch", True), ("validation", "0.1"), ("seed", [1])],
+)
+def test_an_option_of_another_type(
+    model: vflc.Model, data: dict[str, pa.Table], option: str, value: object
+) -> None:
+    with pytest.raises(TypeError, match=f"{option} is .*: give a"):
+        model.fit(data, **{option: value})
+
+
+def test_a_precision_and_a_backend_that_there_are_not() -> None:
+    with pytest.raises(ValueError, match="'float16' is not one of float32, float64"):
+        vflc.compile("", precision="float16")
+    with pytest.raises(ValueError, match="'onxx' is not one of onnx, keras"):
+        vflc.compile("", backends=("onnx", "onxx"))
+
+
 @pytest.mark.usefixtures("no_network_is_taught")
 def test_a_run_that_was_not_recorded_is_trained_again_for_an_audit(
     model: vflc.Model, data: dict[str, pa.Table], tmp_path: Path
@@ -320,3 +338,8 @@ def test_folds_that_make_no_sense(model: vflc.Model, data: dict[str, pa.Table]) 
     users = vflc.compile(spec("rounds 3"), name="users")
     with pytest.raises(TypeError, match="no option 'fold'"):
         users.cross_validate({"users": table(ratings())})
+    for option in ({"validation": 0.1}, {"fold": 1}, {"validation_data": data}):
+        with pytest.raises(TypeError, match=f"remove `{next(iter(option))}`"):
+            model.cross_validate(data, **option)
+    with pytest.raises(TypeError, match=r"folds is 2\.5"):
+        model.cross_validate(data, folds=2.5)  # type: ignore[arg-type]

@@ -81,7 +81,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     again = Tuning(spec, SEARCH, part.out, OPTIONS)
     again.run(4, tables, resume=True)
     assert same(again.trials) == same(whole.trials)
-    with pytest.raises(Failure, match="search differ") as failed:
+    with pytest.raises(Failure, match="other values of: search") as failed:
         Tuning(spec, SEARCH[:1], part.out, OPTIONS).run(5, tables, resume=True)
     assert failed.value.code == "VFL0750"
     changed = {"p": tables["p"].set_column(1, "x1", pa.array(np.zeros(128)))}
@@ -162,6 +162,13 @@ def test_no_search(text: str) -> None:
     with pytest.raises(Failure) as failed:
         Search.of("k", text)
     assert failed.value.code == "VFL0749"
+
+
+def test_a_range_that_is_none_is_told_what_its_way_needs() -> None:
+    for text, needs in (("log(0, 1)", "above 0"), ("int(1.5, 3)", "whole numbers")):
+        with pytest.raises(Failure) as failed:
+            Search.of("k", text)
+        assert needs in str(failed.value.help)
 
 
 def test_values_with_commas_of_their_own() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vflc_common.words import DEFAULT_BACKEND
+from vflc_common.words import BACKENDS, DEFAULT_BACKEND, PRECISIONS
 
 from vflc import driver
 from vflc.api import tables
@@ -43,7 +43,12 @@ def compile(
 
     Raises:
         vflc.Error: the spec has mistakes; all of them are in `diagnostics`.
+        ValueError: there is no such precision, or no such backend.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if unknown := [each for each in backends if each not in BACKENDS]:
+        raise ValueError(f"backend {unknown[0]!r} is not one of {', '.join(BACKENDS)}")
     with told():
         if isinstance(spec, str) and ("\n" in spec or "{" in spec):
             source, folder = SourceText(f"{name}.vfl", spec), None
@@ -177,7 +182,7 @@ class Model:
 
         Raises:
             vflc.Error: data or options are wrong, or training diverged.
-            TypeError: there is no such option, or a table is not of a known kind.
+            TypeError: there is no such option, or a value or a table is not of a known kind.
             KeyboardInterrupt: Ctrl-C was pressed; a checkpoint was written.
         """
         with self._written() as bundle:
@@ -192,7 +197,7 @@ class Model:
             data: a table for each party, as in `fit`.
             folds: the number of parts, all of one size; the seed decides which row is in which part.
             on_event: called with each event.
-            options: as in `fit`, except `validation` and `fold`.
+            options: as in `fit`, except `validation`, `validation_data` and `fold`.
 
         Returns:
             A row for each fold with its loss and metrics, then their mean and standard deviation. Nothing
@@ -200,12 +205,17 @@ class Model:
 
         Raises:
             vflc.Error: as in `fit`, and if there are fewer rows than folds.
-            TypeError: there is no such option; a population has no folds.
+            TypeError: there is no such option, or a value is not of a known kind; a population has no folds.
+            ValueError: `folds` is less than 2.
         """
+        if not isinstance(folds, int):
+            raise TypeError(f"folds is {folds!r}: give a whole number")
         if folds < 2:
             raise ValueError(f"folds is {folds}: give at least 2")
         if "out" in options:
             raise TypeError("the runs of folds are not kept: remove `out`")
+        if chosen := sorted({"validation", "fold", "validation_data"} & options.keys()):
+            raise TypeError(f"each part of the rows is validated with in turn: remove `{chosen[0]}`")
         options |= {"validation": 1 / folds, "on_event": on_event}
         found = [self.fit(data, fold=fold, **options).metrics["validation"] for fold in range(folds)]
         return tables.Table(("fold", *found[0]), _folds(found))

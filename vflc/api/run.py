@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,13 @@ def load(folder: str | Path) -> Run:
         return Run(open_run(folder))
 
 
+_NUMBERS: Mapping[str, tuple[Any, str, Any]] = {
+    "int | None": (Integral, "a whole number", int),
+    "float | None": (Real, "a number", float),
+}
+"""Of an option's type what its values are, in words, and what makes Python's own of one."""
+
+
 def fit(
     bundle: Path,
     data: Mapping[str, Any],
@@ -67,7 +75,7 @@ def fit(
 
 
 def _options(terms: OptionRules, given: Mapping[str, Any]) -> TrainOptions:
-    """The options by name; TypeError if this kind of model has no option of a name."""
+    """The options by name; TypeError if this kind of model has none of that name, or a value is no number."""
     from vflc_runtime.run.settings import TrainOptions
     from vflc_runtime.run.transcript import RecordingLength
 
@@ -75,11 +83,26 @@ def _options(terms: OptionRules, given: Mapping[str, Any]) -> TrainOptions:
         chosen = ", ".join(sorted(terms.options - {"resume", "overwrite"}))
         raise TypeError(f"there is no option {unknown[0]!r} for this model; it has {chosen}")
     record, apart = given.get("record"), given.get("validation_data")
-    read = {
+    read: dict[str, Any] = {
         "record": None if record is None else RecordingLength.of(record),
         "validation_data": None if apart is None else tables.sources(apart),
     }
+    for name, value in given.items():
+        read |= {name: _number(name, value)} if TrainOptions.__annotations__[name] in _NUMBERS else {}
     return TrainOptions(**{**given, **read})
+
+
+def _number(name: str, value: object) -> int | float | None:
+    """An option's value, also one of numpy; TypeError if it is no such number."""
+    from vflc_runtime.run.settings import TrainOptions
+
+    kind, words, make = _NUMBERS[TrainOptions.__annotations__[name]]
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r}: give {words}")
+    made: int | float = make(value)
+    return made
 
 
 class Weights(dict[str, "np.ndarray[Any, Any]"]):

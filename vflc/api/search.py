@@ -50,7 +50,12 @@ class Search(Struct, frozen=True):
         if not (math.isfinite(low) and math.isfinite(high) and low < high and whole) or (
             way == "log" and low <= 0
         ):
-            raise Failure(CODE, f"`{name}={text}` is no range", f"the first bound is the lower one; {FORMS}")
+            above = (
+                ", and above 0" if way == "log" else ", and both are whole numbers" if way == "int" else ""
+            )
+            raise Failure(
+                CODE, f"`{name}={text}` is no range", f"the first bound is the lower one{above}; {FORMS}"
+            )
         return cls(name, way, low, high)
 
     def distribution(self) -> BaseDistribution:

@@ -145,7 +145,7 @@ class Tuning:
             raise Failure("VFL0621", f"{self.out} does not hold a search that can be read") from None
         same = json.loads(json.dumps(about))
         if changed := ", ".join(name for name in same if known.get(name) != same[name]):
-            why = f"{self.out} holds a search of another kind: {changed} differ"
+            why = f"{self.out} holds a search that was started with other values of: {changed}"
             raise Failure("VFL0750", why, "continue it with the spec and options it was started with")
         if known.get("rows") != self._rows(sources):
             why = f"{self.out} holds a search with other rows"
