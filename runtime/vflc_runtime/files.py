@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,9 @@ from vflc_runtime import tensors
 from vflc_runtime.errors import TOO_MANY, Failure, too_many_files
 from vflc_runtime.tensors import AnyTensor
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, None)
+_ROOM = "free some space or choose another folder"
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -35,7 +39,7 @@ def writing(path: Path) -> Iterator[None]:
             "VFL0612",
             # What the system says, without the names of files that only we know.
             f"cannot write {path}: {os.strerror(number) if number else error}",
-            "free some space or choose another folder; what was saved before is untouched",
+            f"{_ROOM if number in _FULL else 'choose another place'}; what was saved before is untouched",
         ) from None
 
 

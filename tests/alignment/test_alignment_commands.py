@@ -219,6 +219,15 @@ def test_a_place_without_a_table_has_nothing_to_align(bundle, tmp_path):
         align_party(bundle, site)
 
 
+def test_a_method_without_its_key_is_told_before_a_peer_is_called(bundle, tmp_path):
+    table = pa.table(TABLES["alice"])
+    site = Site(
+        "alice", table, lambda *_: pytest.fail("it connects"), "hash", AlignSettings(), "onnx", 1, silent
+    )
+    with pytest.raises(Failure, match="VFL0663"):
+        align_party(bundle, site)
+
+
 def test_processes(bundle, tmp_path, capsys):
     """Three processes over gRPC, as a user starts them; the second time nothing is compared again."""
     need_all()

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from test_cli_commands import DATA, done, vflc
+from vflc_runtime.errors import Failure
 
+from vflc.cli.outputs import check_output
 from vflc.cli.train import bundle_of
 
 
@@ -57,6 +59,12 @@ def test_a_file_that_is_there_stays_unless_forced(project: Path, command: str) -
     assert file.read_text() != "dear to me"
     private = command != "graph"
     assert (file.stat().st_mode & 0o077 == 0) == private
+
+
+def test_a_folder_that_there_is_not_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as failed:
+        check_output(tmp_path / "no" / "such.csv", force=False)
+    assert failed.value.code == "VFL0612" and f"there is no folder {tmp_path / 'no'}" in failed.value.message
 
 
 @pytest.mark.parametrize("source", ["data/bank.csv", "data/b*.csv", "./data/../data/bank.csv",

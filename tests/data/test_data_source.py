@@ -292,6 +292,7 @@ def test_what_cannot_be_read(tmp_path):
     write(tmp_path / "a.json", "{")
     assert "UTF-8" in refused("VFL0601", bad).help
     assert "no such file" in refused("VFL0601", f"{tmp_path}/none*.csv").message
+    assert "SELECT or WITH" in str(refused("VFL0601", "SELEC x FROM 'a.csv'").help)
     assert "query" in refused("VFL0601", "SELECT * FROM nothing").help
     assert "network" in refused("VFL0601", "https://example.com/rows.csv").message
     assert "kinds" in refused("VFL0601", f"{tmp_path}/a.*").message

@@ -20,3 +20,10 @@ def test_a_folder_that_is_copied_onto_a_full_disk(tmp_path: Path) -> None:
         shutil.copytree(tmp_path / "bundle", tmp_path / ".run.new", copy_function=full)
     said = f"cannot write {tmp_path / 'run'}: {os.strerror(errno.ENOSPC)}"
     assert (caught.value.code, caught.value.message) == ("VFL0612", said)
+    assert "free some space" in str(caught.value.help)
+
+
+def test_what_helps_against_a_refusal_that_is_not_about_room(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="VFL0612") as caught, writing(tmp_path / "no" / "such"):
+        (tmp_path / "no" / "such").mkdir()
+    assert str(caught.value.help).startswith("choose another place;")

@@ -19,6 +19,7 @@ from vflc_runtime.run import loading
 from vflc_runtime.run.evaluate import evaluate
 from vflc_runtime.run.folds import train_folds
 from vflc_runtime.run.settings import new_settings
+from vflc_runtime.run.state import RunFolder
 from vflc_runtime.run.train import TrainOptions, train
 
 from vflc.diagnostics import Refused, SourceText
@@ -208,6 +209,11 @@ def test_folds_of_fewer_rows_or_with_other_choices(tables: dict[str, Any], tmp_p
     with pytest.raises(Failure) as failed:
         train_folds(2, tmp_path / "g", TrainOptions(threads=1, batch=4), one)
     assert failed.value.code == "VFL0624"
+    with pytest.raises(Failure, match=r"VFL0627: .* started with 2 folds and cannot continue with 3"):
+        train_folds(3, tmp_path / "g", TrainOptions(threads=1, batch=4, resume=True), one)
+    with pytest.raises(Failure) as failed:
+        RunFolder(tmp_path / "g")
+    assert failed.value.code == "VFL0614" and str(tmp_path / "g" / "fold-1") in str(failed.value.help)
     with pytest.raises(Failure) as failed:  # a folder of something else
         train_folds(2, tmp_path, TrainOptions(threads=1, resume=True), one)
     assert failed.value.code == "VFL0624"

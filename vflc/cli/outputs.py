@@ -17,7 +17,7 @@ def force(command: Any) -> Any:
 
 
 def check_output(out: Path | None, force: bool, sources: Iterable[object] = ()) -> None:
-    """VFL0623 where a file is there that may not give way.
+    """VFL0623 where a file is there that may not give way, VFL0612 where its folder is not.
 
     Args:
         out: what will be written; None where nothing is.
@@ -26,6 +26,10 @@ def check_output(out: Path | None, force: bool, sources: Iterable[object] = ()) 
     """
     from vflc_runtime.errors import Failure
 
+    if out is not None and not out.parent.exists():
+        raise Failure(
+            "VFL0612", f"cannot write {out}: there is no folder {out.parent}", "make it, or name another"
+        )
     if out is None or not out.exists() or not (out.is_file() or out.is_dir()):  # /dev/stdout is no loss
         return
     if any(_names(_text(source), out) for source in sources):

@@ -39,6 +39,8 @@ BUFFER = 2 * LINE
 """Bytes of a text file that a thread holds at a time; DuckDB itself takes sixteen times the longest line."""
 _TOO_LONG = ("Maximum line size", "Parallel CSV Reader", "maximum_object_size")
 """What DuckDB says of a line of more; it splits files between threads where lines end."""
+_QUERY = re.compile(r"\s(from|where|join)\s", re.IGNORECASE)
+"""What is in a query, and hardly in the name of a file."""
 _CSV_LINE = re.compile(r"[\w ]*: CSV Error on Line: (\d+)")
 
 
@@ -286,7 +288,8 @@ def _files(text: str, party: str) -> list[str]:
     else:
         found = [p for p in glob.glob(str(path), recursive=True) if Path(p).is_file()]  # noqa: PTH207
     if not found:
-        raise failed(party, text, "there is no such file")
+        help = "a query starts with SELECT or WITH, or has `sql:` before it" if _QUERY.search(text) else None
+        raise failed(party, text, "there is no such file", help)
     return sorted(found)
 
 

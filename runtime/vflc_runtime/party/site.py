@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vflc_runtime.alignment.settings import AlignSettings
+from vflc_runtime.alignment.settings import AlignSettings, check_settings
 from vflc_runtime.bundle.folder import Bundle
 from vflc_runtime.bundle.manifest import Manifest
 from vflc_runtime.bundle.reading import damaged
@@ -86,6 +86,8 @@ def take_part(
     others = set(bundle.manifest.places) - {site.place}
     if others and not bundle.manifest.controls:
         raise damaged(f"{bundle.folder} declares no control messages: it is of an older version")
+    if others and site.source is not None:  # what is wrong here need not wait for a peer
+        check_settings(site.method, bundle.manifest.places, site.align)
     network = site.connect(bundle.manifest, max(batch, EVALUATION_BATCH))
     network.report_to(site.listen)
     peers = Peers(network, bundle.manifest)

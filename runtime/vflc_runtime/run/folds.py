@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ def train_folds(
             raise Failure("VFL0748", why, f"leave out `{name}`, or `folds`")
     if not (out / FILE).exists() and not any(out.glob("fold-*/run.json")):
         refuse_existing(out, overwrite=False)
-    if not options.resume:
+    if options.resume:
+        _refuse_other_number(out, folds)
+    else:
         _refuse_others(out, folds, options.overwrite)
     files.make_folder(out)
     options = replace(options, folds=folds, validation=1 / folds, ledger=options.ledger or ledger_beside(out))
@@ -67,6 +70,18 @@ def train_folds(
     result_of_all = summary(found)
     files.write_json(out / FILE, result_of_all)
     return result_of_all
+
+
+def _refuse_other_number(out: Path, folds: int) -> None:
+    """VFL0627 where the runs that are there are of another number of folds."""
+    for path in sorted(out.glob("fold-*/run.json")):
+        with suppress(
+            OSError, ValueError, KeyError, TypeError
+        ):  # a damaged run is reported when it is opened
+            before = files.read_json(path)["folds"]
+            if before != folds:
+                why = f"{out} was started with {before} folds and cannot continue with {folds}"
+                raise Failure("VFL0627", why, f"give --folds {before}, or start again in another folder")
 
 
 def _refuse_others(out: Path, folds: int, overwrite: bool) -> None:

@@ -60,6 +60,8 @@ class RunFolder:
         file = path / "run.json"
         help = "train one first: `vflc train SPEC --out RUN`, in Python `model.fit(data, out=RUN)`"
         if not file.exists():
+            if folds := sorted(path.glob("fold-*/run.json")):
+                help = f"it holds the runs of folds: name one of them, {folds[0].parent}"
             raise Failure("VFL0614", f"there is no run in {path}", help)
         try:
             self.settings: dict[str, Any] = files.read_json(file)
