@@ -20,8 +20,8 @@ from vflc.driver import compile_spec
 SETTINGS = "rounds 2  cohort 6  batch 3  test 0.2  validation 0.0  metrics rmse"
 CASES = {
     "default": SETTINGS,
-    "momentum and Adam, joint and kept": f"{SETTINGS}  rebuild sgd(0.1, momentum = 0.5)  client adam(0.02)  "
-    "server adam(0.1)  client_epochs 2  joint true  keep_local true",
+    "momentum and lazy Adam, joint and kept": f"{SETTINGS}  rebuild sgd(0.1, momentum = 0.5)  "
+    "client adam(0.02, lazy = true)  server adam(0.1)  client_epochs 2  joint true  keep_local true",
 }
 TOLERANCE = {"float32": {"rtol": 1e-4, "atol": 1e-6}, "float64": {"rtol": 1e-9, "atol": 1e-9}}
 

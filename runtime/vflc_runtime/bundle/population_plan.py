@@ -82,7 +82,8 @@ class PopulationOptimizer:
 class Gradient:
     """Of a weight: one value, or for a table pairs (ids, rows) of its copies.
 
-    The one value of a table has a gradient for every row of the copies.
+    The one value of a table has a gradient for every row of the copies; the ids of pairs beside it say which
+    rows were read.
     """
 
     weight: str

@@ -83,13 +83,14 @@ def _check(plan: UsersPlan, where: Json) -> None:
             raise damaged(f"{where.path}: {graph.path.name} does not give {sorted(values)}")
     for phase in (plan.rebuild, plan.client):
         made = set(phase.graph.outputs) if phase.graph is not None else set()
+        given = set(phase.graph.inputs) if phase.graph is not None else set()
         for gradient in phase.gradients:
             read = {name for name, _ in gradient.rows}
             found = {name for _, name in gradient.rows} | ({gradient.dense} - {None})
             table = gradient.weight in tables
             if gradient.weight not in plan.weights or not found or not found <= made:
                 raise damaged(f"{where.path}: there is no gradient of {gradient.weight!r}")
-            if (read and not table) or not read <= {ids.id for ids in plan.ids}:
+            if (read and not table) or not read <= {ids.id for ids in plan.ids} & given:
                 raise damaged(f"{where.path}: the gradient of {gradient.weight!r} has no rows")
 
 

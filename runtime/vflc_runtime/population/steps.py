@@ -169,9 +169,12 @@ class GroupState:
         width: int,
     ) -> tuple[Array, Array]:
         """The rows of the copies that a gradient touches, and their gradients; both may repeat."""
-        if gradient.dense is not None:
+        if gradient.dense is not None and not gradient.rows:
             return np.arange(1, end), made[gradient.dense][1:end]
         ids = _joined([feeds[name].reshape(-1) for name, _ in gradient.rows])
+        if gradient.dense is not None:
+            ids = np.unique(ids[ids > 0])
+            return ids, made[gradient.dense].take(ids, axis=0)
         rows = _joined([made[name].reshape(-1, width) for _, name in gradient.rows])
         real = ids > 0  # row 0 and -1 are nobody's
         return (ids, rows) if real.all() else (ids[real], rows[real])

@@ -122,7 +122,7 @@ def population_keras_files(model: Vectorised, precision: str) -> Files:
             entries[place][name] = {"file": made.file, "inputs": [*made.inputs], "outputs": [*made.outputs]}
     gradients = {}
     for phase, found in client.gradients.items():
-        gradients[phase] = tuple(Gradient(g.weight, f"{g.weight}#gradient") for g in found)
+        gradients[phase] = tuple(_taped(each) for each in found)
         if phase in entries[population.place]:
             entry = entries[population.place][phase]
             entry["gradients"] = [{"gradient": str(g.dense), "weight": g.weight} for g in gradients[phase]]
@@ -134,6 +134,12 @@ def population_keras_files(model: Vectorised, precision: str) -> Files:
     for place, plan in plans.items():
         files[place]["plan.json"] = canonical(plan).encode()
     return files
+
+
+def _taped(of: Gradient) -> Gradient:
+    """One value for all rows of a table's copies, beside the ids that say which of them a batch reads."""
+    name = f"{of.weight}#gradient"
+    return Gradient(of.weight, name, tuple((ids, name) for ids, _ in of.rows))
 
 
 def _forward_units(client: ClientGraphs) -> dict[str, _Unit]:
