@@ -197,3 +197,4 @@ train reconstruct { rounds 2  cohort 4  batch 4  validation 0.3  test 0.1 }
     tuning = Tuning(tmp_path / "u.vfl", (Search.of("cohort", "2, 4"),), tmp_path / "t", TrainOptions())
     tuning.run(1, {"users": pa.table(users)})
     assert tuning.best is not None and tuning.best.metric == "loss" and tuning.best.epoch == 2
+    assert tuning.stretch == "round"

@@ -77,6 +77,7 @@ class Tuning:
             )
         self.trials: list[TrialResult] = []
         self.exhausted = False
+        self.stretch = "epoch"
 
     def run(
         self,
@@ -201,6 +202,7 @@ class Tuning:
         tried = next_settings(self.search, (), self.options.seed or 0)
         assert tried is not None, "a search has two settings at least"
         with self._compiled(tried) as bundle:
+            self.stretch = "round" if is_population(bundle) else "epoch"
             work = work_of(open_any(bundle, engine=self.options.engine), self.options)
             settings = new_settings(work.bundle, self.options)
             work.load(sources, settings, None, silent)

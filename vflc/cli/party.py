@@ -169,6 +169,10 @@ def _site(name: str, bundle: Path, out: Path, what: str, listen: Any, options: d
     places = read_manifest(folder / "manifest.json").places
     if name not in places:
         raise Failure("VFL0618", f"there is no party {name!r} in {folder}", f"it has {', '.join(places)}")
+    for option, given in (("--data", options["source"]), ("--validation-data", options["validation_data"])):
+        party, equals, source = (given or "").partition("=")
+        if equals and party in places and not Path(given).exists():
+            raise click.UsageError(f"{option} is this party's table, without a name: {option} {source}")
     deploy: Deploy = read_deploy(options.pop("deploy"), name, places)
     timeout, source, insecure = (options.pop(each) for each in ("timeout", "source", "insecure"))
     deploy = replace(deploy, timeout=timeout or deploy.timeout)

@@ -132,7 +132,7 @@ def _shown(tuning: Tuning) -> Iterator[str]:
         for each in [*sorted(defined, key=goodness, reverse=True), *rest]
     ]
     yield ""
-    yield from aligned([("trial", *names, metric, "epoch"), *rows], columns(), range(len(names) + 3))
+    yield from aligned([("trial", *names, metric, tuning.stretch), *rows], columns(), range(len(names) + 3))
     best = tuning.best
     if best is None:
         yield "\nno trial reached a value: each diverged"
