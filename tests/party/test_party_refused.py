@@ -299,6 +299,9 @@ def test_the_command_says_what_is_wrong(
     assert run(["party", "carol", str(bundle), *given]) == 1
     assert "VFL0618" in capsys.readouterr().err
     assert run(["party", "alice", str(bundle), *given, "--do", "predict"]) in (1, 2)
+    for option in ("--data", "--validation-data"):  # as `vflc train` wants it
+        assert run(["party", "alice", str(bundle), *given, option, "alice=rows.csv"]) == 2
+        assert f"without a name: {option} rows.csv" in capsys.readouterr().err
 
 
 def test_logs_have_what_a_party_may_know(bundle: Path, sources: dict[str, str], tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ class Tuning:
 
     Attributes:
         exhausted: whether no setting was left to try before there were as many trials as wanted.
+        stretch: what `TrialResult.epoch` counts: `epoch`, or `round` of a population.
 
     Raises:
         Failure: VFL0749 where one of them is searched, too.
