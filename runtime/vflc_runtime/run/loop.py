@@ -382,10 +382,19 @@ def facts(settings: Mapping[str, Any], order: Order) -> Facts:
 def measure(session: Session, data: Dataset, batches: Iterable[Indices], curves: bool = False) -> Meter:
     """Losses and metrics of the trained model over batches of rows, [rows] each; see `Session.meter`."""
     meter = session.meter("evaluate", curves)
-    for part in batches:
-        outcome = session.evaluate(data.batch(part), len(part))
+    for part, read in batches_of(session, data, batches):
+        outcome = session.evaluate(read(), len(part))
         meter.add(len(part), outcome.parts, outcome.losses, outcome.measured)
     return meter
+
+
+def batches_of(
+    session: Session, data: Dataset, batches: Iterable[Indices]
+) -> Iterator[tuple[Indices, Callable[[], Inputs]]]:
+    """Batches [rows], with what gets the rows of each: read ahead where the session waits meanwhile."""
+    if session.waits or data.in_files:
+        return ahead(batches, data.batch)
+    return ((rows, partial(data.batch, rows)) for rows in batches)
 
 
 def dropped(shares: Mapping[str, float], rows: int, seed: int, epoch: int) -> dict[str, NDArray[np.bool_]]:

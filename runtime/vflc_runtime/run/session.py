@@ -103,7 +103,7 @@ class Session:
         for place, plan in plans.items():
             self.engines[place] = made = make(plan, programs, self.seed, threads)
             self.executors[place] = Executor(plan, self.bundle.manifest, made, self._transport.channel(place))
-        if set(self.executors) == set(self.bundle.manifest.places):
+        if not self.waits:
             self._exchange_keys()
         self.steps = 0
         self._threads_chosen = thread_choice(engine, threads)
@@ -115,6 +115,11 @@ class Session:
             for program in EVERY_PROGRAM
         }
         self._trimmed = {i.id for plan in plans.values() for i in plan.inputs.values() if i.trimmed}
+
+    @property
+    def waits(self) -> bool:
+        """Whether some places are elsewhere, for whose messages those here wait."""
+        return set(self.executors) != set(self.bundle.manifest.places)
 
     def _exchange_keys(self) -> None:
         """Masked sums need the public keys of all that add to them, and here they all are."""

@@ -33,7 +33,7 @@ from vflc_runtime.population.worker_pool import LocalPool, groups
 from vflc_runtime.protect import record, spending
 from vflc_runtime.run import insight, loading
 from vflc_runtime.run.client_executor import ClientExecutor
-from vflc_runtime.run.loop import measure
+from vflc_runtime.run.loop import batches_of, measure
 from vflc_runtime.run.session import Session
 from vflc_runtime.run.settings import chosen
 from vflc_runtime.run.state import RunFolder
@@ -204,8 +204,8 @@ def predicted(session: Session, data: Dataset, suffix: str) -> Iterator[pa.Recor
         columns = _keys(session, data, block, suffix)
         columns |= _status(session.bundle.manifest.missing, data, block)
         found: dict[str, list[Array]] = {}
-        for rows in sequential(block, EVALUATION_BATCH):
-            for prediction, values in session.predict(data.batch(rows), len(rows)).items():
+        for rows, read in batches_of(session, data, sequential(block, EVALUATION_BATCH)):
+            for prediction, values in session.predict(read(), len(rows)).items():
                 found.setdefault(prediction, []).append(values.copy())
         for prediction, parts in found.items():
             columns |= titled(prediction, np.concatenate(parts), classes.get(prediction, ()))
