@@ -12,6 +12,7 @@ from partying import TIMEOUT, exchange, site, together, train_together
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import mean_squared_error
 from vflc_runtime.party.apply import importance_party
+from vflc_runtime.run import importance as importances
 from vflc_runtime.run.importance import importance
 from vflc_runtime.run.train import TrainOptions, train
 
@@ -80,14 +81,17 @@ def test_it_is_what_scikit_learn_finds(made: dict[str, Any]) -> None:
     assert set(found["results"]) == {"loss"}
 
 
-def test_other_rows_count_all_and_python_has_a_table(made: dict[str, Any]) -> None:
+def test_other_rows_count_all_and_python_has_a_table(
+    made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = {party: table.slice(0, 50) for party, table in made["tables"].items()}
     run = vflc.load(made["folder"] / "run")
     table = run.importance(other, repeats=3, seed=2)
     assert next(iter(table))["feature"] == "x" and len(table) == 6
     assert run.importance(other, repeats=3, seed=2).rows == table.rows
     assert importance(made["folder"] / "run", other, repeats=1)["rows"] == 50
-    with pytest.raises(KeyError, match="no result 'auc'"):
+    monkeypatch.setattr(importances, "permutation", pytest.fail)  # it is known before anything is exchanged
+    with pytest.raises(KeyError, match="no result 'auc'; results: loss"):
         run.importance(other, repeats=1, metric="auc")
 
 

@@ -212,7 +212,7 @@ class Run:
         from vflc_runtime.run.importance import importance, ranked
 
         with told():
-            found = importance(self.path, tables.sources(data), repeats, seed)
+            found = importance(self.path, tables.sources(data), repeats, seed, metric=metric)
         return tables.Table(*ranked(found, metric or found["metric"]))
 
     def report(

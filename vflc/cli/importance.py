@@ -43,9 +43,12 @@ def command(
     from vflc.cli.tables import console
 
     screen = console(aside=as_json)
-    found = importance(
-        run, sources, repeats, seed, engine, threads, listen=lambda event: loaded(screen, event)
-    )
+    try:
+        found = importance(
+            run, sources, repeats, seed, engine, threads, lambda event: loaded(screen, event), metric
+        )
+    except KeyError as error:
+        raise click.UsageError(error.args[0]) from None
     if as_json:
         print_json(found)
         return
@@ -61,8 +64,6 @@ def shown(found: Mapping[str, Any], metric: str | None) -> Iterator[str]:
     from vflc.cli.tables import columns, number, numbers
 
     metric = metric or found["metric"]
-    if metric not in found["results"]:
-        raise click.UsageError(f"there is no metric {metric!r}; metrics: {', '.join(found['results'])}")
     what = "validation rows" if found.get("validation") else "rows"
     whole = f"{metric} {number(found['results'][metric])} on {found['rows']:,} {what}"
     yield f"\n{whole}; how much worse it is without"

@@ -60,6 +60,7 @@ def importance(
     engine: str = DEFAULT_ENGINE,
     threads: int | None = None,
     listen: Listener = silent,
+    metric: str | None = None,
 ) -> dict[str, Any]:
     """Permutation importance (Breiman 2001) of every feature and every party, all places in this process.
 
@@ -72,6 +73,7 @@ def importance(
         engine: of those that there are, by name.
         threads: threads an operator may use, a core each where None.
         listen: is told when the data is loaded.
+        metric: a result that there must be.
 
     Returns:
         What `of_session` does, and `model` and `validation`: which it is, and whether the rows are those that
@@ -79,6 +81,7 @@ def importance(
 
     Raises:
         Failure: as `evaluate` does.
+        KeyError: there is no such result.
     """
     folder = RunFolder(Path(run))
     session = trained_session(folder, "evaluate", engine, threads, listen=listen)
@@ -95,12 +98,18 @@ def importance(
     def spend() -> None:
         charge(session, folder, "evaluate", data)
 
-    found = of_session(session, data, rows, repeats, int(seed or 0), spend)
+    found = of_session(session, data, rows, repeats, int(seed or 0), spend, metric)
     return {"model": folder.which(), "validation": kept, **found}
 
 
 def of_session(
-    session: Session, data: Dataset, rows: Indices, repeats: int, seed: int, spend: Callable[[], None]
+    session: Session,
+    data: Dataset,
+    rows: Indices,
+    repeats: int,
+    seed: int,
+    spend: Callable[[], None],
+    metric: str | None = None,
 ) -> dict[str, Any]:
     """The importance of all features and parties of a bundle, as far as it is known here.
 
@@ -111,6 +120,7 @@ def of_session(
         repeats: how often each is exchanged.
         seed: of the exchanges.
         spend: is called before each pass over the rows, which costs what an evaluation costs.
+        metric: a result that there must be, which is known after the first pass.
 
     Returns:
         `rows`, `repeats`, `seed`, `metric` (which is monitored), `results` without an exchange, and
@@ -119,6 +129,7 @@ def of_session(
 
     Raises:
         Failure: VFL0638 where nothing is to be repeated; those of an evaluation.
+        KeyError: there is no such result.
     """
     if repeats < 1:
         raise Failure("VFL0638", f"repeats is {repeats}", "give at least 1")
@@ -128,6 +139,8 @@ def of_session(
         return measure(session, exchanged, sequential(rows, EVALUATION_BATCH)).results()
 
     base = {name: value for name, value in measured(data).items() if smaller_is_better(name) is not None}
+    if metric is not None:
+        _check_metric(base, metric)
     found: dict[str, list[dict[str, Any]]] = {"features": [], "parties": []}
     for each in _all(session):
         scores = [
@@ -136,9 +149,9 @@ def of_session(
         ]
         found["parties" if each.feature is None else "features"].append(_entry(each, base, scores))
     monitor = next(iter(session.bundle.plans.values())).training.monitor
-    metric = next((name for name in base if name == monitor or name.endswith(f".{monitor}")), "loss")
+    watched = next((name for name in base if name == monitor or name.endswith(f".{monitor}")), "loss")
     return {
-        "rows": len(rows), "repeats": repeats, "seed": seed, "metric": metric, "results": base, **found,
+        "rows": len(rows), "repeats": repeats, "seed": seed, "metric": watched, "results": base, **found,
     }  # fmt: skip
 
 
@@ -187,8 +200,7 @@ def ranked(found: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], list
 
     KeyError where there is no such result.
     """
-    if metric not in found["results"]:
-        raise KeyError(f"there is no result {metric!r}; results: {', '.join(found['results'])}")
+    _check_metric(found["results"], metric)
     rows: list[list[Any]] = []
     for kind in ("features", "parties"):
         known = sorted(found[kind], key=lambda each: -(each["importance"][metric] or 0.0))
@@ -197,3 +209,8 @@ def ranked(found: Mapping[str, Any], metric: str) -> tuple[tuple[str, ...], list
             for each in known
         ]
     return ("party", "feature", "importance", "deviation"), rows
+
+
+def _check_metric(results: Scores, metric: str) -> None:
+    if metric not in results:
+        raise KeyError(f"there is no result {metric!r}; results: {', '.join(results)}")
