@@ -53,14 +53,18 @@ def program(name: str, package: str) -> str:
 
 
 @contextmanager
-def folder() -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A folder with a short name, and as whom to run in it: nobody, where the tests run as root."""
+def folder() -> Iterator[tuple[Path, list[str]]]:
+    """A folder with a short name, and what begins commands in it: as nobody, where the tests run as root.
+
+    Not by `subprocess`, which forks to run as somebody else: gRPC has threads by now, and may end the child.
+    """
     with tempfile.TemporaryDirectory(prefix="vflc-") as made:
-        user: dict[str, Any] = {}
+        user: list[str] = []
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(made, nobody.pw_uid, nobody.pw_gid)
-            user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            ids = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+            user = [program("setpriv", "util-linux"), *ids, "--"]
         yield Path(made), user
 
 
@@ -85,7 +89,7 @@ def until(answers: Callable[[], Any], process: subprocess.Popen[bytes], log: Pat
 
 @contextmanager
 def started(
-    command: list[str], at: Path, user: dict[str, Any], answers: Callable[[], Any]
+    command: list[str], at: Path, answers: Callable[[], Any]
 ) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
     """A server that runs until the end; what kills it, and what starts it again."""
     processes: list[subprocess.Popen[bytes]] = []
@@ -93,7 +97,7 @@ def started(
     def start() -> None:
         log = at / "log"
         with log.open("ab") as out:
-            processes.append(subprocess.Popen(command, stdout=out, stderr=out, cwd=at, **user))
+            processes.append(subprocess.Popen(command, stdout=out, stderr=out, cwd=at))
         until(answers, processes[-1], log)
 
     def kill() -> None:
@@ -116,7 +120,7 @@ def postgres() -> Iterator[Running]:
         (at / "password").write_text(PASSWORD)
         (at / "password").chmod(0o644)
         options = f"-U {OWNER} -A scram-sha-256 --pwfile={at / 'password'} -E UTF8 --locale=C --no-sync"
-        said([initdb, "-D", str(at / "data"), *options.split()], cwd=at, **user)
+        said([*user, initdb, "-D", str(at / "data"), *options.split()], cwd=at)
 
         def run(sql: str) -> str:
             ask = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(port)]
@@ -124,9 +128,9 @@ def postgres() -> Iterator[Running]:
             return said([client, *ask, "-U", OWNER, "-c", sql, "postgres"], env=environment)
 
         settings = ["fsync=off", f"port={port}", "listen_addresses=127.0.0.1", "max_connections=20"]
-        command = [server, "-D", str(at / "data"), "-k", str(at)]
+        command = [*user, server, "-D", str(at / "data"), "-k", str(at)]
         command += [part for each in (*settings, "shared_buffers=16MB") for part in ("-c", each)]
-        with started(command, at, user, lambda: run("SELECT 1")) as (kill, start):
+        with started(command, at, lambda: run("SELECT 1")) as (kill, start):
             yield Running(port, run, kill, start)
 
 
@@ -139,7 +143,7 @@ def mariadb() -> Iterator[Running]:
         data, socket = f"--datadir={at / 'data'}", at / "socket"
         options = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
         small = ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M", "--aria-log-file-size=8M"]
-        said([install, "--no-defaults", data, *options, *small[:2]], cwd=at, **user)
+        said([*user, install, "--no-defaults", data, *options, *small[:2]], cwd=at)
 
         def run(sql: str) -> str:
             return said(
@@ -159,9 +163,9 @@ def mariadb() -> Iterator[Running]:
                 env={name: value for name, value in os.environ.items() if name != "MYSQL_PWD"},
             )
 
-        command = [server, "--no-defaults", data, f"--socket={socket}", f"--port={port}", *small[:2]]
+        command = [*user, server, "--no-defaults", data, f"--socket={socket}", f"--port={port}", *small[:2]]
         command += ["--bind-address=127.0.0.1", f"--pid-file={at / 'pid'}", f"--tmpdir={at}"]
-        with started(command, at, user, lambda: run("SELECT 1")) as (kill, start):
+        with started(command, at, lambda: run("SELECT 1")) as (kill, start):
             run(
                 f"CREATE USER {OWNER} IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO {OWNER};"
                 "CREATE DATABASE shop CHARACTER SET utf8mb4"
