@@ -174,7 +174,7 @@ class Proxy:
         self._refusing = True
         pairs, self._pairs = self._pairs, []
         for each in pairs:
-            _end(each)
+            end(each)
 
     def mend(self) -> None:
         self._refusing = False
@@ -204,7 +204,7 @@ class Proxy:
             try:
                 there = socket.create_connection(("127.0.0.1", self._target))
             except OSError:  # nobody listens there yet
-                _end(here)
+                end(here)
                 continue
             self._pairs += [here, there]
             for a, b in ((here, there), (there, here)):
@@ -219,11 +219,11 @@ class Proxy:
                 sink.sendall(data)
         except OSError:
             pass
-        _end(source)
-        _end(sink)
+        end(source)
+        end(sink)
 
 
-def _end(end: socket.socket) -> None:
+def end(connection: socket.socket) -> None:
     with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
