@@ -116,7 +116,8 @@ def test_the_end_reaches_both_sides_with_the_sender_named(pair: tuple, sender: s
     assert isinstance(found[0], Failure) and found[0].code == "VFL0611"
     assert f"'{receiver}' refused what '{sender}' sent" in found[0].message
     assert isinstance(found[1], Ended) and (found[1].peer, found[1].reason) == (receiver, "refused")
-    assert left(found[1]).message == f"'{receiver}' has left the run: it refuses what this party sent to it"
+    told = left(found[1], resumes=True)
+    assert told.message == f"'{receiver}' has left the run: it refuses what this party sent to it"
 
 
 # --- two processes of one party ------------------------------------------------------------------

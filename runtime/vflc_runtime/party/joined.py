@@ -33,8 +33,11 @@ class Joined:
 
 
 @contextmanager
-def attending(network: Network) -> Iterator[None]:
-    """Opens the network, and leaves it with the reason that fits how the work inside ended."""
+def attending(network: Network, resumes: bool) -> Iterator[None]:
+    """Opens the network, and leaves it with the reason that fits how the work inside ended.
+
+    What to do where a peer has left, depends on whether the work `resumes` from where it was.
+    """
     reason: Reason = "failed"
     try:
         network.open()
@@ -42,7 +45,7 @@ def attending(network: Network) -> Iterator[None]:
         reason = "done"
     except Ended as ended:
         reason = "interrupted" if ended.reason == "interrupted" else "failed"
-        raise left(ended) from None
+        raise left(ended, resumes) from None
     except (KeyboardInterrupt, Interrupted):
         reason = "interrupted"
         raise
@@ -64,27 +67,26 @@ def _leave(network: Network, reason: Reason) -> None:
             network.close("interrupted")
 
 
-def left(ended: Ended) -> Failure:
+def left(ended: Ended, resumes: bool) -> Failure:
     """VFL0652 or VFL0653: this party cannot go on without one that has left."""
     peer = ended.peer
+    again = "continue with --resume at all parties" if resumes else "start it again at all parties"
     if ended.reason == "interrupted":
-        return Failure(
-            "VFL0653",
-            f"{peer!r} stopped the run",
-            "continue with --resume at all parties; the last checkpoint that all have is kept",
-            exit_code=PEER,
-        )
+        kept = "; the last checkpoint that all have is kept" if resumes else ""
+        what = "the run" if resumes else "this"
+        return Failure("VFL0653", f"{peer!r} stopped {what}", f"{again}{kept}", exit_code=PEER)
     if ended.reason == "expired":
+        kept = "; what was saved is kept" if resumes else ""
         return Failure(
             "VFL0644",
             f"{peer!r} has ended the link: a certificate of the two parties has expired",
-            "get a new certificate, and continue with --resume at all parties; what was saved is kept",
+            f"get a new certificate, and {again}{kept}",
             exit_code=PEER,
         )
     return Failure(
         "VFL0652",
-        f"{peer!r} has left the run: it {_WHY.get(ended.reason, 'cannot continue')}",
-        f"see what {peer!r} printed for the reason; then continue with --resume at all parties",
+        f"{peer!r} has left{' the run' if resumes else ''}: it {_WHY.get(ended.reason, 'cannot continue')}",
+        f"see what {peer!r} printed for the reason; then {again}",
         exit_code=PEER,
     )
 

@@ -70,7 +70,7 @@ class Site:
 
 
 def take_part(
-    site: Site, bundle: Bundle, batch: int, once: Callable[[Peers, PlaceRows], T]
+    site: Site, bundle: Bundle, batch: int, once: Callable[[Peers, PlaceRows], T], resumes: bool = False
 ) -> tuple[T, dict[str, Any]]:
     """Runs `once` with the others, from its beginning whenever one of them began anew.
 
@@ -79,6 +79,7 @@ def take_part(
         bundle: with the plan of this place.
         batch: rows of the largest batch.
         once: what to do; it is interrupted anywhere by `Restarted`.
+        resumes: whether it goes on from a checkpoint, when all are started again.
 
     Returns:
         What `once` gave, and by peer the bytes and the seconds that went into talking to it.
@@ -92,7 +93,7 @@ def take_part(
     network.report_to(site.listen)
     peers = Peers(network, bundle.manifest)
     rows = PlaceRows(peers, bundle, site.method, site.align, site.listen)
-    with attending(network):
+    with attending(network, resumes):
         while True:
             try:
                 return once(peers, rows), spent(network)

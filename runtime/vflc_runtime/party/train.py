@@ -67,7 +67,7 @@ def train_party(
         if over is not None and over.metrics.get("parted"):
             return over
         try:
-            result, spent = take_part(site, training.bundle, batch, training.once)
+            result, spent = take_part(site, training.bundle, batch, training.once, resumes=True)
         except (Ended, Failure) as error:
             if over is None or (isinstance(error, Failure) and error.exit_code != PEER):
                 raise
