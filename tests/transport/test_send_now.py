@@ -128,6 +128,17 @@ def test_a_stream_that_began_meanwhile_sends_all_again(written: Written) -> None
     assert not writers[0].is_alive()
 
 
+def test_the_thread_ends_with_a_stream_that_is_cut_meanwhile(written: Written) -> None:
+    def cut() -> bool:
+        written.link.cut("by somebody else")
+        return True
+
+    written.answer = cut
+    written.push()
+    written.writer.join(wiring.LONG)
+    assert not written.writer.is_alive()
+
+
 # --- over TLS ---------------------------------------------------------------------------------
 
 

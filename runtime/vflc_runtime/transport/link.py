@@ -117,12 +117,12 @@ class Link:
     def _written(self, stream: int, gone: bool) -> None:
         """Lets the stream's thread go on, who has nothing to do if all has `gone`."""
         with self._lock:
-            if stream != self._stream:
-                return
-            self._unfinished = not gone
-            self._idle = gone and not self._more_to_write()
-            if not self._idle:
-                self._wake_up.put(None)
+            if stream == self._stream:
+                self._unfinished = not gone
+                self._idle = gone and not self._more_to_write()
+                if self._idle:
+                    return
+            self._wake_up.put(None)  # where the stream has ended meanwhile, its thread is to hear of it
 
     def open_for_more(self) -> bool:
         """Whether the peer has taken so much that more may be sent."""
