@@ -29,7 +29,7 @@ class Running:
         port: on 127.0.0.1.
         run: runs SQL as the owner of everything; gives what it printed.
         kill: kills it.
-        start: starts it again, with all it has written.
+        start: starts it again, with all it has written, where it does not run.
     """
 
     port: int
@@ -95,6 +95,8 @@ def started(
     processes: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:
+        if processes and processes[-1].poll() is None:
+            return
         log = at / "log"
         with log.open("ab") as out:
             processes.append(subprocess.Popen(command, stdout=out, stderr=out, cwd=at))

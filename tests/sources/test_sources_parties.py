@@ -91,12 +91,14 @@ class Two:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def ended(self, processes: dict[str, Command], expected: dict[str, str]) -> None:
-        """All end soon, with a code, or well; nobody shows a traceback or a password."""
+        """All end soon, with one of the codes given, or well; nobody shows a traceback or a password."""
         for name, process in processes.items():
             process.wait(60)
             said = self.said(name)
-            assert ENDED.findall(said) == [expected[name] for _ in {name} & {*expected}], said
-            assert process.returncode == (CODES[expected[name]] if name in expected else 0), said
+            codes = ENDED.findall(said)
+            assert len(codes) == (name in expected), said
+            assert all(code in expected[name].split() for code in codes), said
+            assert process.returncode == (CODES[codes[0]] if codes else 0), said
             assert "Traceback" not in said and PASSWORD not in said
 
 
@@ -113,16 +115,18 @@ def test_a_server_that_dies(server: tuple[str, Running], tmp_path: Path) -> None
     def both(alice: str, *options: str) -> dict[str, Command]:
         return {"alice": two.start("alice", "--data", alice, *options), "bob": two.start("bob", *options)}
 
-    reading = both(slow)
-    until(lambda: int(running.run(ASKED[is_postgres])) > 0)
-    running.kill()
-    two.ended(reading, {"alice": "VFL0698", "bob": "VFL0652"})
-    two.ended({"alice": two.start("alice", "--data", table)}, {"alice": "VFL0697"})
-    running.start()
-    two.ended(both(table), {})
-    running.kill()
-    two.ended(both(table, "--epochs", "2"), {"alice": "VFL0697", "bob": "VFL0652"})
-    running.start()
+    try:
+        reading = both(slow)
+        until(lambda: int(running.run(ASKED[is_postgres])) > 0)
+        running.kill()  # alice may be about to open another connection for her rows
+        two.ended(reading, {"alice": "VFL0698 VFL0697", "bob": "VFL0652"})
+        two.ended({"alice": two.start("alice", "--data", table)}, {"alice": "VFL0697"})
+        running.start()
+        two.ended(both(table), {})
+        running.kill()
+        two.ended(both(table, "--epochs", "2"), {"alice": "VFL0697", "bob": "VFL0652"})
+    finally:  # other tests need it, too
+        running.start()
     two.ended(both(table, "--epochs", "2"), {})
 
 
