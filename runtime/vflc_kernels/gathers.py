@@ -1,4 +1,4 @@
-"""Replaces the reading of tables' rows by our operator `GatherRows`."""
+"""Replaces the reading of tables' rows by our operator `GatherRows`; rows that are missing are zeros."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vflc_kernels import DOMAIN
-from vflc_kernels.graphs import Kind
+from vflc_kernels.graphs import Kind, copied, drop_unread
 
 if TYPE_CHECKING:
     import onnx
@@ -19,21 +19,82 @@ NUMBERS = {6: False, 7: True}
 
 def gathers(graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> list[str]:
     """Replaces in place, and says what, one text a node."""
-    from onnx import helper
-
+    read = _Reader(graph, kinds)
     texts = list[str]()
     for node in graph.node:
-        if node.op_type != "Gather" or node.domain or any(each.i for each in node.attribute):
-            continue  # along another axis than the first
-        table, numbers = (kinds.get(name) for name in node.input)
-        if table is None or numbers is None or len(table.shape or ()) != 2 or numbers.shape is None:
+        if (made := read.with_zeros(node)) is not None:
+            texts.append(f"{made.op_type}: Gather, Mul")
+        elif (made := read.plain(node)) is not None:
+            texts.append(f"{made.op_type}: Gather")
+        else:
             continue
-        if table.element not in OPERATORS or numbers.element not in NUMBERS:
-            continue
-        made = helper.make_node(
-            OPERATORS[table.element], [node.input[1], node.input[0]], node.output, node.name, domain=DOMAIN,
-            wide=int(NUMBERS[numbers.element]),
-        )  # fmt: skip
         node.CopyFrom(made)
-        texts.append(f"{made.op_type}: Gather")
+    drop_unread(graph)
     return texts
+
+
+class _Reader:
+    """Makes operators of nodes of a graph, as they were before any of them was replaced."""
+
+    def __init__(self, graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> None:
+        from onnx import numpy_helper
+
+        self._kinds = kinds
+        self._makers = {name: copied(node) for node in graph.node for name in node.output}
+        self._constants = {
+            each.name: numpy_helper.to_array(each).reshape(-1).tolist()
+            for each in graph.initializer
+            if len(each.dims) < 2 and sum(each.dims) <= 1
+        }
+
+    def plain(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        """Where it reads a matrix along its first axis."""
+        if node.op_type != "Gather" or node.domain or any(each.i for each in node.attribute):
+            return None
+        return self._made(node, node.input[0], node.input[1], missing=False)
+
+    def with_zeros(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        """Where it multiplies rows by whether their numbers, cut at 0, are none below 0."""
+        if node.op_type != "Mul" or node.domain:
+            return None
+        for rows, present in (node.input, node.input[::-1]):
+            gather = self._maker(rows, "Gather")
+            if gather is None or self.plain(gather) is None:
+                continue
+            numbers = self._beside_zero(gather.input[1], "Max")
+            if numbers is not None and numbers == self._compared(present, numbers):
+                return self._made(node, gather.input[0], numbers, missing=True)
+        return None
+
+    def _made(self, node: onnx.NodeProto, table: str, numbers: str, missing: bool) -> onnx.NodeProto | None:
+        from onnx import helper
+
+        of_table, of_numbers = self._kinds.get(table), self._kinds.get(numbers)
+        if of_table is None or of_numbers is None or len(of_table.shape or ()) != 2:
+            return None
+        if of_numbers.shape is None or of_table.element not in OPERATORS or of_numbers.element not in NUMBERS:
+            return None
+        return helper.make_node(
+            OPERATORS[of_table.element], [numbers, table], node.output, node.name, domain=DOMAIN,
+            wide=int(NUMBERS[of_numbers.element]), missing=int(missing),
+        )  # fmt: skip
+
+    def _compared(self, present: str, numbers: str) -> str | None:
+        """Of what is 1 where a number is at least 0, and else 0, for a row each: the numbers."""
+        column = self._maker(present, "Unsqueeze")
+        rank = len(self._kinds[numbers].shape or ())
+        if column is None or self._constants.get(column.input[1]) not in ([-1], [rank]):
+            return None
+        cast = self._maker(column.input[0], "Cast")
+        return None if cast is None else self._beside_zero(cast.input[0], "GreaterOrEqual")
+
+    def _beside_zero(self, name: str, operator: str) -> str | None:
+        """What an operator has as its first operand, where its second is 0."""
+        node = self._maker(name, operator)
+        if node is None or len(node.input) != 2 or self._constants.get(node.input[1]) != [0]:
+            return None
+        return node.input[0]
+
+    def _maker(self, name: str, operator: str) -> onnx.NodeProto | None:
+        node = self._makers.get(name)
+        return None if node is None or node.domain or node.op_type != operator else node

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vflc_kernels import DOMAIN
 from vflc_kernels.dense import dense
+from vflc_kernels.expands import expands
 from vflc_kernels.fuse import fuse
 from vflc_kernels.gathers import gathers
 from vflc_kernels.graphs import drop_identities, drop_unread, kinds
@@ -31,7 +32,8 @@ def replace(model: onnx.ModelProto, bfloat16: bool = False) -> tuple[list[str], 
     drop_identities(graph)
     drop_unread(graph)
     found = kinds(model)
-    texts = [*dense(graph, found, bfloat16), *fuse(graph, found), *sums(graph, found), *gathers(graph, found)]
+    texts = [*dense(graph, found, bfloat16), *gathers(graph, found), *fuse(graph, found)]
+    texts += [*sums(graph, found), *expands(graph, found)]
     if texts and all(each.domain != DOMAIN for each in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
     return texts, shared_by_onnxruntime(graph, found)

@@ -14,17 +14,6 @@ std::atomic<int64_t> frequent_runs{0};
 constexpr int64_t kBlock = 1024;       // elements of a register
 constexpr int64_t kPart = 16 * kBlock;  // elements that are worth a thread
 
-Shape broadcast(const Shape& a, const Shape& b) {
-  Shape made;
-  made.rank = std::max(a.rank, b.rank);
-  for (int axis = 1; axis <= made.rank; ++axis) {
-    int64_t x = axis <= a.rank ? a.sizes[a.rank - axis] : 1, y = axis <= b.rank ? b.sizes[b.rank - axis] : 1;
-    if (x != y && x != 1 && y != 1) throw std::runtime_error("shapes of a fused operator do not fit");
-    made.sizes[made.rank - axis] = x == 1 ? y : x;
-  }
-  return made;
-}
-
 // All outputs of one shape, and what they are made of.
 template <class T>
 class Region {

@@ -1,6 +1,7 @@
 // What onnxruntime calls, and what says what this is: the list of all operators.
 
 #include "dense.h"
+#include "expand.h"
 #include "export.h"
 #include "fused.h"
 #include "gather_rows.h"
@@ -58,6 +59,8 @@ EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtBase* b
       add<SumRows<double>>(ort, made);
       add<GatherRows<float>>(ort, made);
       add<GatherRows<double>>(ort, made);
+      add<Expand<float>>(ort, made);
+      add<Expand<double>>(ort, made);
       add<SumAxis<float>>(ort, made);
       add<SumAxis<double>>(ort, made);
       add<UserSteps<float>>(ort, made);

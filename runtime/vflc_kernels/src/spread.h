@@ -2,12 +2,25 @@
 #pragma once
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "arithmetic.h"
 #include "dispatch.h"
 #include "operators.h"
 
 namespace {
+
+// The shape that both are broadcast to.
+inline Shape broadcast(const Shape& a, const Shape& b) {
+  Shape made;
+  made.rank = std::max(a.rank, b.rank);
+  for (int axis = 1; axis <= made.rank; ++axis) {
+    int64_t x = axis <= a.rank ? a.sizes[a.rank - axis] : 1, y = axis <= b.rank ? b.sizes[b.rank - axis] : 1;
+    if (x != y && x != 1 && y != 1) throw std::runtime_error("shapes do not fit");
+    made.sizes[made.rank - axis] = x == 1 ? y : x;
+  }
+  return made;
+}
 
 // Lines that begin `stride` apart, of elements that lie side by side or else are one, repeated.
 template <class T>

@@ -6,15 +6,27 @@ namespace {
 
 constexpr int64_t kPart = 1 << 15;  // elements that are worth a thread
 
+constexpr int kSome = 16;           // columns that are added up in registers
+
+// Sums of `size` rows, each `width` elements after the one before, in some of their columns.
+template <int columns, class T>
+__attribute__((always_inline)) inline void sum_some(const T* from, T* to, int64_t size, int64_t width) {
+  T sums[columns] = {};
+  for (int64_t row = 0; row < size; ++row, from += width) {
+#pragma GCC unroll 16
+    for (int index = 0; index < columns; ++index) sums[index] += from[index];
+  }
+#pragma GCC unroll 16
+  for (int index = 0; index < columns; ++index) to[index] = sums[index];
+}
+
 // `count` sums of `size` rows of `width` elements each.
 template <class T>
 __attribute__((always_inline)) inline void sum_rows(const T* from, T* to, int64_t count, int64_t size, int64_t width) {
-  for (int64_t one = 0; one < count; ++one, to += width) {
-    std::fill(to, to + width, T(0));
-    for (int64_t row = 0; row < size; ++row, from += width) {
-#pragma GCC ivdep
-      for (int64_t index = 0; index < width; ++index) to[index] += from[index];
-    }
+  for (int64_t one = 0; one < count; ++one, from += size * width, to += width) {
+    int64_t column = 0;
+    for (; column + kSome <= width; column += kSome) sum_some<kSome>(from + column, to + column, size, width);
+    for (; column < width; ++column) sum_some<1>(from + column, to + column, size, width);
   }
 }
 
