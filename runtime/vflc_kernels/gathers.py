@@ -93,7 +93,7 @@ class _Reader:
         node = self._maker(name, operator)
         if node is None or len(node.input) != 2 or self._constants.get(node.input[1]) != [0]:
             return None
-        return node.input[0]
+        return str(node.input[0])
 
     def _maker(self, name: str, operator: str) -> onnx.NodeProto | None:
         node = self._makers.get(name)
