@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vflc_kernels import DOMAIN
-from vflc_kernels.graphs import Kind, copied, drop_unread
+from vflc_kernels.graphs import Kind, drop_unread
 
 if TYPE_CHECKING:
     import onnx
@@ -20,27 +20,24 @@ NUMBERS = {6: False, 7: True}
 def gathers(graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> list[str]:
     """Replaces in place, and says what, one text a node."""
     read = _Reader(graph, kinds)
+    found = [(node, read.plain(node) or read.with_zeros(node)) for node in graph.node]
     texts = list[str]()
-    for node in graph.node:
-        if (made := read.with_zeros(node)) is not None:
-            texts.append(f"{made.op_type}: Gather, Mul")
-        elif (made := read.plain(node)) is not None:
-            texts.append(f"{made.op_type}: Gather")
-        else:
-            continue
-        node.CopyFrom(made)
+    for node, made in found:
+        if made is not None:
+            texts.append(f"{made.op_type}: {'Gather' if node.op_type == 'Gather' else 'Gather, Mul'}")
+            node.CopyFrom(made)
     drop_unread(graph)
     return texts
 
 
 class _Reader:
-    """Makes operators of nodes of a graph, as they were before any of them was replaced."""
+    """Makes operators of nodes of a graph that it does not change."""
 
     def __init__(self, graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> None:
         from onnx import numpy_helper
 
         self._kinds = kinds
-        self._makers = {name: copied(node) for node in graph.node for name in node.output}
+        self._makers = {name: node for node in graph.node for name in node.output}
         self._constants = {
             each.name: numpy_helper.to_array(each).reshape(-1).tolist()
             for each in graph.initializer
