@@ -102,9 +102,9 @@ SECTIONS = (
         "A forward pass is about a third of the arithmetic of a step, so little more than 3 times comes "
         "of leaving out the rest, and the remainder of larger batches; *forward products* are what numpy's "
         "BLAS reaches with that third alone, which is no bound either. Writing the file is a part of "
-        "prediction, and saving none of training. Of 1.35 ms of processor time for 1,024 rows that are "
-        "predicted, 1.15 to 1.2 are products at 225 to 235 GFLOP/s, the most that a core of the machine "
-        "gives; reading tables takes .05, all other operators .1, writing .015. For 100 million rows, see "
+        "prediction, and saving none of training. On a machine whose cores give at most 225 to 235 "
+        "GFLOP/s, 1.15 to 1.2 of the 1.35 ms of processor time for 1,024 rows that are predicted were "
+        "products; reading tables took .05, all other operators .1, writing .015. For 100 million rows, see "
         "[data.md](data.md#many-rows).",
     ),
     Section(
