@@ -38,6 +38,25 @@ def test_what_a_spec_compiles_to_goes_with_other_scratch(
     assert not [*tmp_path.iterdir()]
 
 
+FOLDERS = {
+    "train": ("train", "model.vfl", "--data", "bank=none.csv", "--data", "shop=none.csv", "--out"),
+    "tensorboard": ("train", "model.vfl", "--tensorboard"),
+    "compile": ("compile", "model.vfl", "-o"),
+    "certs": ("certs", "bank", "--out"),
+    "export": ("export", "run", "-o"),
+    "init": ("init",),
+    "tune": ("tune", "model.vfl", *DATA, "--out"),
+}
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_a_folder_that_cannot_be_made_is_refused_before_any_work(made: Path, command: str) -> None:
+    for folder in ("model.vfl/x", "model.vfl/x/y"):
+        refused = vflc(made, *FOLDERS[command], folder)
+        said = f"error[VFL0612]: cannot write {folder}: model.vfl is a file"
+        assert refused.returncode == 1 and refused.stderr.startswith(said), refused.stderr
+
+
 BRIEF = ("--party", "bank", "--known", "10", "--no-bounds")
 """An audit of which only the file counts."""
 COMMANDS = {

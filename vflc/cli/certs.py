@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vflc.cli.options import json_output, print_json
+from vflc.cli.options import NEW_FOLDER, json_output, print_json
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -23,7 +23,7 @@ _AUTHORITY_DAYS = 3650
 
 @click.command("certs", short_help="Make certificates for a trial.")
 @click.argument("parties", nargs=-1, required=True, metavar="PARTY...")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder.")
+@click.option("--out", type=NEW_FOLDER, required=True, help="A folder.")
 @click.option("--host", "hosts", multiple=True, help="A host name or address to include in the certificates.")
 @click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="Validity.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files, including the authority.")

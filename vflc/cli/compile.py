@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from vflc_common.words import BACKENDS, DEFAULT_BACKEND
 
-from vflc.cli.options import PRECISION, SPEC, json_output, overrides, print_json
+from vflc.cli.options import NEW_FOLDER, PRECISION, SPEC, json_output, overrides, print_json
 
 if TYPE_CHECKING:
     from vflc.ir.stages import Lowered
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NEW_FOLDER,
     help="The folder for the bundle; optional with --explain and --dump-after.",
 )
 @click.option(

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from vflc_common.words import DEFAULT_ENGINE
 
-from vflc.cli.options import RUN, SPEC, data, json_output
+from vflc.cli.options import NEW_FOLDER, RUN, SPEC, data, json_output
 
 
 @click.command("export", short_help="Write the models of a run as ONNX or Keras files.")
@@ -19,7 +19,7 @@ from vflc.cli.options import RUN, SPEC, data, json_output
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NEW_FOLDER,
     required=True,
     help="An empty or new folder.",
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from vflc.cli.options import json_output, print_json
+from vflc.cli.options import NEW_FOLDER, json_output, print_json
 
 TEMPLATE = ("model.vfl", "README.md")
 MADE = {"spec": "model.vfl", "readme": "README.md", "bank": "data/bank.csv", "shop": "data/shop.csv"}
@@ -19,7 +19,7 @@ ROWS = 600
 
 
 @click.command("init")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@click.argument("directory", type=NEW_FOLDER, default=Path())
 @json_output
 def command(directory: Path, as_json: bool) -> None:
     """Make a new project.

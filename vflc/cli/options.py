@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,27 @@ SPEC = click.Path(path_type=Path)
 """A spec that cannot be read is a diagnostic of the driver, so click does not look at it."""
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 PRECISION = click.Choice(PRECISIONS)
+
+
+class NewFolder(click.Path):
+    """A folder, which is made with those above it where they are missing."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """VFL0612, before any work is done, where no folder can be made there."""
+        folder = Path(str(super().convert(value, param, ctx)))
+        with suppress(OSError):  # what may not be looked at is told when it is made
+            above = next((each for each in folder.parents if each.exists()), folder.parent)
+            if above.exists() and not above.is_dir():
+                from vflc_runtime.errors import Failure
+
+                raise Failure("VFL0612", f"cannot write {folder}: {above} is a file", "name another place")
+        return folder
+
+
+NEW_FOLDER = NewFolder()
 
 
 class EngineName(click.ParamType):  # type: ignore[type-arg]
@@ -215,7 +236,7 @@ def watchers(command: Any) -> Any:
     mlflow = click.option("--mlflow", metavar="URI", help="Write the run to this MLflow server.")
     return click.option(
         "--tensorboard",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=NEW_FOLDER,
         help="Write TensorBoard logs to this folder.",
     )(mlflow(command))
 

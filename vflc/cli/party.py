@@ -11,6 +11,7 @@ import click
 from vflc_common.words import PROGRAMS
 
 from vflc.cli.options import (
+    NEW_FOLDER,
     details,
     engine,
     folds,
@@ -54,9 +55,7 @@ if TYPE_CHECKING:
 @click.option(
     "--repeats", type=click.IntRange(1), help="With --do importance: how often each feature is exchanged."
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; default: runs/NAME."
-)
+@click.option("--out", type=NEW_FOLDER, help="The run's folder; default: runs/NAME.")
 @click.option("--data", "source", help="This party's table, if deploy.toml does not name it.")
 @click.option(
     "--validation-data", help="This party's table of rows to validate with, if deploy.toml does not name it."

@@ -13,6 +13,7 @@ import click
 from vflc_common.words import DEFAULT_BACKEND
 
 from vflc.cli.options import (
+    NEW_FOLDER,
     PRECISION,
     SPEC,
     data,
@@ -44,9 +45,7 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("target", metavar="SPEC|BUNDLE", type=SPEC, required=False)
 @data
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="The run's folder; default: runs/MODEL."
-)
+@click.option("--out", type=NEW_FOLDER, help="The run's folder; default: runs/MODEL.")
 @engine
 @run_length
 @validation
@@ -64,7 +63,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--ledger",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NEW_FOLDER,
     help="Folder of the ledger of ε; default: beside --out.",
 )
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vflc.cli.options import (
+    NEW_FOLDER,
     SPEC,
     data,
     engine,
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="How many, in total.")
 @data
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: runs/SPEC-tune."
-)
+@click.option("--out", type=NEW_FOLDER, help="The folder; default: runs/SPEC-tune.")
 @engine
 @run_length
 @validation
