@@ -10,7 +10,7 @@
 # make torch  PyTorch in build/torch, for the tests that import what it exports; without it they are left out
 # make moto   an S3 server in build/moto, for the tests that read from one
 # make peers  PyTorch, JAX, TensorFlow and vflc in build/peers, for benchmarks beside them
-# make benchmarks   docs/benchmarks.md and README's table anew, in some ten minutes on a machine with nothing else to do
+# make benchmarks   docs/benchmarks.md and README's table anew, in 10 to 20 minutes on a machine with nothing else to do
 # make playground   the page that checks specs in a browser, in build/playground: any web server can serve it
 # make site   the documentation as a site, with the playground inside, in build/site; a warning is an error
 # make test-playground   the playground in Debian's Chromium, or the one that CHROMIUM names; it needs npm

@@ -3,7 +3,7 @@
     python benchmarks/report.py [--quick] [--out FILE] [--only NAME …]
 
 Take a machine with nothing else to do, and the Python of `make peers`, which `make benchmarks` uses. It takes
-about ten minutes. `--quick` runs every benchmark at its least, to try it. A benchmark whose packages are
+10 to 20 minutes. `--quick` runs every benchmark at its least, to try it. A benchmark whose packages are
 missing is left out, and the page says so. `--out` writes another file, and leaves README alone; with it,
 `--only` runs some.
 """
@@ -19,12 +19,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sections import SECTIONS, Section
+from vflc_runtime.blas import one_thread
 
 HERE = Path(__file__).resolve().parent
 README, PAGE = HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md"
@@ -108,6 +111,15 @@ def processor() -> str:
     return f"{model[1] if model else platform.processor()}, {cores} cores ({', '.join(known) or 'no AVX2'})"
 
 
+def rate() -> str:
+    """What a core multiplies at most, as processors of one name are far apart."""
+    size = 1024
+    a, b, out = (np.ones((size, size), np.float32) for _ in range(3))
+    with one_thread():
+        taken = min(timeit.repeat(lambda: np.matmul(a, b, out=out), number=1, repeat=50))
+    return f"{2 * size**3 / taken / 1e9:.0f} GFLOP/s on one core, by numpy's BLAS in float32"
+
+
 def versions() -> str:
     """Of Python and of what was measured."""
     found = [f"Python {platform.python_version()}"]
@@ -128,7 +140,7 @@ def page(found: list[tuple[Section, Results, list[str]]], load: float, seconds: 
     lines = ["# Benchmarks", ""]
     lines += wrapped(f"Written by {command}: change `benchmarks/sections.py`, not this page. {READING}")
     when = datetime.now(UTC).strftime("%Y-%m-%d")
-    lines += ["", f"- {when}, in {seconds / 60:.0f} minutes", f"- {processor()}"]
+    lines += ["", f"- {when}, in {seconds / 60:.0f} minutes", f"- {processor()}", f"- {rate()}"]
     lines += [f"- load before it began: {load:.1f}", *wrapped(f"- {versions()}"), ""]
     for section, results, notes in found:
         lines += [f"## {section.title}", "", *wrapped(section.text), ""]
