@@ -26,7 +26,8 @@ def gathers(graph: onnx.GraphProto, kinds: Mapping[str, Kind]) -> list[str]:
         if made is not None:
             texts.append(f"{made.op_type}: {'Gather' if node.op_type == 'Gather' else 'Gather, Mul'}")
             node.CopyFrom(made)
-    drop_unread(graph)
+    if texts:
+        drop_unread(graph)  # what told which rows are missing
     return texts
 
 
@@ -59,7 +60,7 @@ class _Reader:
             if gather is None or self.plain(gather) is None:
                 continue
             numbers = self._beside_zero(gather.input[1], "Max")
-            if numbers is not None and numbers == self._compared(present, numbers):
+            if numbers is not None and numbers in self._kinds and numbers == self._compared(present, numbers):
                 return self._made(node, gather.input[0], numbers, missing=True)
         return None
 

@@ -29,8 +29,8 @@ class NewFolder(click.Path):
         """VFL0612, before any work is done, where no folder can be made there."""
         folder = Path(str(super().convert(value, param, ctx)))
         with suppress(OSError):  # what may not be looked at is told when it is made
-            above = next((each for each in folder.parents if each.exists()), folder.parent)
-            if above.exists() and not above.is_dir():
+            above = next((each for each in folder.parents if each.exists()), None)
+            if above is not None and not above.is_dir():
                 from vflc_runtime.errors import Failure
 
                 raise Failure("VFL0612", f"cannot write {folder}: {above} is a file", "name another place")

@@ -28,7 +28,7 @@ constexpr microseconds kIdle{200};    // that a thread of the pool stays awake w
 constexpr microseconds kCareful{20};  // where that takes the core from others, see `Patience`
 constexpr microseconds kFinish{50};   // that a caller waits awake for parts that others have begun
 constexpr std::size_t kMost = 1024;   // threads
-constexpr std::size_t kRanges = 64;    // into which parts are cut at most
+constexpr std::size_t kRanges = 64;   // into which parts are cut at most
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
